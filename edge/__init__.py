@@ -1,0 +1,1 @@
+"""The edge: sees its own images and the teacher's answers, never the teacher's weights."""

@@ -1,0 +1,1 @@
+"""Commands that make the published numbers, and the log of what was learnt."""

@@ -1,0 +1,102 @@
+"""Model files: safetensors, with what the weights belong to as JSON inside the file's own header.
+
+One file, written aside and moved into place, so that a half-written one never bears the name. No pickle.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.errors import InvalidCheckpoint
+
+_HEADER = "mekd"
+
+
+class Card(BaseModel):
+    """What the weights are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    """Version of this layout."""
+    role: Literal["teacher", "student", "generator"]
+    """Part that the model plays; one part's file is refused in the place of another's."""
+    architecture: str
+    """Name that `shared.architectures.build` knows, or the generator's."""
+    dataset: str
+    """Dataset whose classes the model knows."""
+    image_shape: tuple[int, int, int]
+    """Channels, height and width of one image."""
+    classes: int
+    """Number of classes."""
+    seed: int
+    """Seed of the training."""
+    facts: dict[str, float] = {}
+    """Measured at training time, for instance `test_accuracy`."""
+
+
+def save(path: Path, model: torch.nn.Module, card: Card) -> None:
+    """Write `model` and `card` to `path` in one step."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(path, safetensors.torch.save(tensors, {_HEADER: card.model_dump_json()}))
+
+
+def load(path: Path, role: str) -> tuple[Card, dict[str, torch.Tensor]]:
+    """Read back what `save` wrote.
+
+    Raises:
+        InvalidCheckpoint: no such file, not safetensors, not ours, or of another role.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            header = (file.metadata() or {}).get(_HEADER)
+            if header is None:
+                raise InvalidCheckpoint(f"{path} is a safetensors file that MEKD did not write.")
+            card = Card.model_validate_json(header)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError:
+        raise InvalidCheckpoint(f"There is no {role} at {path}.") from None
+    except (safetensors.SafetensorError, ValidationError, OSError) as error:
+        reason = type(error).__name__ if isinstance(error, ValidationError) else error
+        raise InvalidCheckpoint(f"{path} is not a readable {role} checkpoint ({reason}). Make it anew.") from None
+    if card.role != role:
+        raise InvalidCheckpoint(f"{path} holds a {card.role}, a {role} is needed.")
+    return card, tensors
+
+
+def restore(model: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Put `tensors` into `model`.
+
+    Raises:
+        InvalidCheckpoint: names or shapes are not the model's.
+    """
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise InvalidCheckpoint(f"{path} does not fit the architecture that it names: {first}") from None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write aside, flush to disk, move into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON document in one step, readable by people."""
+    write_atomically(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())

@@ -1,0 +1,40 @@
+"""Between the uint8 images of the wire and the floats of the models. One rule, both sides, every model.
+
+Shapes: B batch, C channels, H height, W width.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+def to_float(images_BCHW: torch.Tensor) -> torch.Tensor:
+    """uint8 [0, 255] -> float32 [-1, 1]."""
+    return images_BCHW.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def to_uint8(images_BCHW: torch.Tensor) -> torch.Tensor:
+    """Float [-1, 1] -> uint8 [0, 255], rounded to nearest, clipped outside."""
+    return images_BCHW.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def from_array(images: NDArray[np.uint8]) -> torch.Tensor:
+    """uint8 array [B, C, H, W], read-only or not -> float32 tensor [-1, 1] of its own."""
+    return to_float(torch.from_numpy(np.array(images)))
+
+
+def shift(images_BCHW: torch.Tensor, radius: int, rng: torch.Generator) -> torch.Tensor:
+    """Move every image by its own whole number of pixels in [-radius, radius] on both axes, edges repeated.
+
+    Differentiable, because a GAN's discriminator sees its fake images through it.
+    """
+    if radius == 0:
+        return images_BCHW
+    B, C, H, W = images_BCHW.shape
+    device = images_BCHW.device
+    offset_B2 = torch.randint(-radius, radius + 1, (B, 2), generator=rng).to(device)
+    rows_BH = (torch.arange(H, device=device) + offset_B2[:, :1]).clamp(0, H - 1)
+    columns_BW = (torch.arange(W, device=device) + offset_B2[:, 1:]).clamp(0, W - 1)
+    rows = rows_BH[:, None, :, None].expand(B, C, H, W)
+    columns = columns_BW[:, None, None, :].expand(B, C, H, W)
+    return images_BCHW.gather(2, rows).gather(3, columns)
