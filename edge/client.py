@@ -95,7 +95,7 @@ class TeacherClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = _checked_url(url)
-        self._headers = {"Accept-Encoding": "identity"} | _authorization(key)
+        self._key = _checked_key(key)
         self._model = model
         self._http = http or httpx.Client(transport=CountingTransport(keepalive_expiry=KEEPALIVE_EXPIRY))
         self._owns_http = http is None
@@ -161,6 +161,11 @@ class TeacherClient:
     def _model_path(self) -> str:
         return f"/v2/models/{quote(self._model, safe='')}"
 
+    @property
+    def _authorization(self) -> dict[str, str]:
+        secret = self._key.get_secret_value()
+        return {"Authorization": f"Bearer {secret}"} if secret else {}
+
     def _exchange(
         self, method: str, path: str, content: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
@@ -190,7 +195,7 @@ class TeacherClient:
                 method,
                 self._url + path,
                 content=content,
-                headers={**self._headers, **(headers or {})},
+                headers={"Accept-Encoding": "identity", **self._authorization, **(headers or {})},
                 timeout=TIMEOUT if self._met else FIRST_CONTACT_PATIENCE,
             )
         except httpx.TransportError as error:
@@ -228,24 +233,25 @@ class TeacherClient:
 
 
 def _checked_url(url: str) -> str:
+    form = "Write it like http://127.0.0.1:8000."
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise InvalidConfig(f"The server's URL is not one: {error}. Write it like http://127.0.0.1:8000.") from None
+        parsed.host.encode("idna")  # what the socket will do
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise InvalidConfig(f"The server's URL is not one: {error}. {form}") from None
     if parsed.userinfo:
         raise InvalidConfig("The server's URL holds a user name or password. Leave them out: the key is sent apart.")
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
-        raise InvalidConfig(f"The server's URL is '{url}'. Write it like http://127.0.0.1:8000.")
+    is_complete = parsed.scheme in ("http", "https") and parsed.host and 0 <= (parsed.port or 0) < 65536
+    if not is_complete or parsed.query or parsed.fragment or any(letter.isspace() for letter in url):
+        raise InvalidConfig(f"The server's URL is '{url}'. {form}")
     return str(parsed).rstrip("/")
 
 
-def _authorization(key: SecretStr) -> dict[str, str]:
+def _checked_key(key: SecretStr) -> SecretStr:
     secret = key.get_secret_value()
-    if not secret:
-        return {}
     if not (secret.isascii() and secret.isprintable()) or " " in secret:
         raise InvalidConfig("The API key holds a blank or a character that no key has. Copy it again.")
-    return {"Authorization": f"Bearer {secret}"}
+    return key
 
 
 def _retry_after(response: httpx.Response) -> int:

@@ -18,6 +18,8 @@ from edge.wire_bytes import Traffic, counted
 from shared.errors import BudgetExhausted, ForeignAnswer, MekdError, RunMismatch, Stopped
 from shared.protocol import LABEL
 
+REQUEST_BYTES = 8 * 2**20  # servers refuse longer bodies unread; ours does from 16 MiB on
+
 
 class Oracle:
     """Asks for one `output` and keeps what it paid for in `journal`.
@@ -89,7 +91,7 @@ class Oracle:
         step = self._steps[stage]
         stored = self._journal.find(stage, step)
         if stored is None:
-            batch = images[: self._largest_request]
+            batch = images[: min(self._largest_request, max(1, REQUEST_BYTES // images[0].nbytes))]
             return self._journal.add(stage, step, self._output, batch, self._new(batch))
         same_kind = stored.output == self._output and stored.images.shape[1:] == images.shape[1:]
         if not same_kind or len(stored.images) > len(images):

@@ -1,0 +1,63 @@
+import threading
+
+import httpx
+import numpy as np
+from pydantic import SecretStr
+
+from edge.client import TeacherClient
+from edge.wire_bytes import CountingTransport, Traffic, counted
+from shared.protocol import LOGITS
+from tests.edge.scripted_server import ScriptedServer, http_answer, logits_answer
+
+IMAGES = np.zeros((64, 3, 32, 32), np.uint8)
+
+
+def test_bytes_of_a_question_are_exactly_those_that_the_socket_saw() -> None:
+    with ScriptedServer(logits_answer(64)) as server, TeacherClient(server.url, SecretStr("k")) as client:
+        reply = client.ask(IMAGES, LOGITS, "a")
+    assert (reply.bytes_up, reply.bytes_down) == (server.received, server.sent)
+    assert reply.bytes_up > IMAGES.nbytes
+
+
+def test_bytes_of_refused_and_broken_attempts_are_counted() -> None:
+    answers = [http_answer("503 Busy", b"{}"), logits_answer(64)[:-10], b"", logits_answer(64)]
+    with (
+        ScriptedServer(*answers) as server,
+        TeacherClient(server.url, SecretStr("k"), sleep=lambda _: None) as client,
+    ):
+        reply = client.ask(IMAGES, LOGITS, "a")
+    assert len(server.requests) == 4
+    assert len(set(server.requests)) == 1
+    assert (reply.bytes_up, reply.bytes_down) == (server.received, server.sent)
+
+
+def test_each_question_on_a_kept_connection_has_its_own_count() -> None:
+    with (
+        ScriptedServer(logits_answer(64), logits_answer(1)) as server,
+        TeacherClient(server.url, SecretStr("k")) as client,
+    ):
+        replies = [client.ask(IMAGES, LOGITS, "a"), client.ask(IMAGES[:1], LOGITS, "b")]
+    assert [reply.bytes_up for reply in replies] == [len(request) for request in server.requests]
+    assert sum(reply.bytes_down for reply in replies) == server.sent
+
+
+def test_counts_of_threads_do_not_mix_and_nested_counts_both_see_the_bytes() -> None:
+    counts: dict[int, tuple[Traffic, Traffic]] = {}
+
+    def post(http: httpx.Client, url: str, size: int) -> None:
+        with counted() as outer, counted() as inner:
+            http.post(url, content=bytes(size))
+        counts[size] = (outer, inner)
+
+    with (
+        ScriptedServer(http_answer("200 OK")) as one,
+        ScriptedServer(http_answer("200 OK")) as two,
+        httpx.Client(transport=CountingTransport(keepalive_expiry=5)) as http,
+    ):
+        threads = [threading.Thread(target=post, args=(http, s.url, n)) for s, n in ((one, 10), (two, 200_000))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert counts[10] == (Traffic(one.received, one.sent),) * 2
+    assert counts[200_000] == (Traffic(two.received, two.sent),) * 2
