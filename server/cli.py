@@ -1,0 +1,104 @@
+"""`mekd-server`: train a teacher, serve it, and manage the keys of those who may ask it.
+
+torch and the web framework are imported by the commands that need them, so that the others answer at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from server import keys_cli
+from shared.errors import MekdError
+
+app = typer.Typer(
+    help="The cloud side of MEKD: a teacher behind a meter.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(keys_cli.app, name="keys")
+console = Console(stderr=True)
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Option(help="Dataset: digits, mnist.")] = "digits",
+    data_root: Annotated[Path | None, typer.Option(help="Folder of datasets that live in files.")] = None,
+    architecture: Annotated[
+        str, typer.Option(help="resnet8, resnet20, resnet32, resnet56 or resnet110.")
+    ] = "resnet20",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: by the size of the dataset.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and shifts.")] = 0,
+    out: Annotated[Path, typer.Option(help="Checkpoint to write.")] = Path("data/teacher.safetensors"),
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Do nothing where the checkpoint is there.")
+    ] = False,
+) -> None:
+    """Train a teacher on the cloud's part of a dataset."""
+    if if_missing and out.exists():
+        console.print(f"{out} is there already; nothing was trained.")
+        return
+    _let_idle_threads_sleep()
+    from rich.progress import Progress
+
+    from server import train_teacher
+    from shared import checkpoints, compute, datasets
+
+    compute.use_threads()
+    dataset = datasets.load(data, data_root)
+    epochs = epochs or train_teacher.default_epochs(dataset)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(f"{architecture} on {data}", total=epochs)
+        model = train_teacher.train(
+            dataset, architecture, epochs=epochs, seed=seed, on_epoch=lambda _: progress.advance(bar)
+        )
+    accuracy = train_teacher.test_accuracy(model, dataset.test)
+    card = checkpoints.Card(
+        role="teacher",
+        architecture=architecture,
+        dataset=data,
+        image_shape=dataset.image_shape,
+        classes=dataset.classes,
+        seed=seed,
+        facts={"test_accuracy": accuracy},
+    )
+    checkpoints.save(out, model, card)
+    console.print(f"Test accuracy {accuracy:.2%} ({len(dataset.test.labels)} images). Teacher written to {out}.")
+
+
+@app.command()
+def serve(
+    teacher: Annotated[Path | None, typer.Option(help="Checkpoint of the teacher.")] = None,
+    ledger: Annotated[str | None, typer.Option(help="Path or sqlite:/// URL of the ledger.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the model.")] = None,
+) -> None:
+    """Serve a teacher until SIGTERM or Ctrl-C; prints the URL once it accepts connections.
+
+    Every setting is also an environment variable, MEKD_SERVER_TEACHER and so on; flags go before them.
+    """
+    _let_idle_threads_sleep()
+    from server.serving import serve as serve_until_stopped
+    from server.settings import load_settings
+
+    settings = load_settings(teacher=teacher, ledger=ledger, host=host, port=port, threads=threads)
+    serve_until_stopped(settings, announce=lambda url: print(url, flush=True))  # noqa: T201 - for scripts to read
+
+
+def _let_idle_threads_sleep() -> None:
+    import os
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def main() -> None:
+    """Run; what is wrong is said in one line, without a traceback."""
+    try:
+        app()
+    except MekdError as error:
+        console.print(f"[red]Error:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,99 @@
+"""`mekd-server keys`: make, list and revoke the keys of those who may ask. A key is shown once and never kept."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from server.auth import key_hash, new_key
+from server.disclosure import POLICIES
+from server.key_file import write_key
+from server.ledger import open_ledger
+from server.ledger.protocol import Account, Client
+from shared.errors import InvalidConfig
+
+SECONDS_PER_DAY = 86_400
+
+app = typer.Typer(help="Keys of those who may ask.", no_args_is_help=True)
+console = Console(stderr=True)
+
+LedgerOption = Annotated[
+    str, typer.Option("--ledger", envvar="MEKD_SERVER_LEDGER", help="Path or sqlite:/// URL of the ledger.")
+]
+DEFAULT_LEDGER = "sqlite:///data/ledger.sqlite"
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Option(help="Name of the key, for lists and messages.")],
+    budget: Annotated[int, typer.Option(min=1, help="Images that it may ask about in all.")],
+    policy: Annotated[str, typer.Option(help="What it may see: logits, probabilities or top1.")] = "logits",
+    images_per_minute: Annotated[int, typer.Option(min=1, help="How fast it may ask.")] = 60_000,
+    expires_days: Annotated[float | None, typer.Option(min=0, help="Days until it expires; default: never.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Write the key here (mode 0600), not to stdout.")] = None,
+    if_missing: Annotated[bool, typer.Option("--if-missing", help="Do nothing where the name is taken.")] = False,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+) -> None:
+    """Make a key with a budget. The key goes to stdout, alone and this once, or into --key-file."""
+    if policy not in POLICIES:
+        raise InvalidConfig(f"There is no policy '{policy}'. Known: {', '.join(POLICIES)}.")
+    expires = None if expires_days is None else time.time() + expires_days * SECONDS_PER_DAY
+    account = Account(name, budget, policy, images_per_minute, expires)
+    with open_ledger(ledger) as desk:
+        if any(client.account.name == name for client in desk.clients()):
+            _keep(name, key_file, if_missing)
+            return
+        key = new_key()
+        if key_file is not None:
+            write_key(
+                key_file, key
+            )  # before the account: a crash in between leaves a file that the next run replaces
+        desk.create(account, key_hash(key))
+    console.print(f"Key '{name}': {budget} images, policy {policy}, {images_per_minute} images per minute.")
+    if key_file is None:
+        print(key)  # noqa: T201 - for scripts to read
+    else:
+        console.print(f"Written to {key_file}.")
+
+
+def _keep(name: str, key_file: Path | None, if_missing: bool) -> None:
+    if not if_missing:
+        raise InvalidConfig(f"There is a key named '{name}' already. Choose another name.")
+    if key_file is not None and not key_file.exists():
+        raise InvalidConfig(
+            f"There is a key named '{name}' already, but not its file {key_file}, and a key is shown only once. "
+            "Put the file back, or make a key with another name."
+        )
+    console.print(f"There is a key named '{name}' already; nothing was made.")
+
+
+@app.command("list")
+def list_(ledger: LedgerOption = DEFAULT_LEDGER) -> None:
+    """List the keys' accounts; the keys themselves are not known any more."""
+    table = Table("name", "budget", "spent", "remaining", "policy", "images/min", "state")
+    with open_ledger(ledger) as desk:
+        for client in desk.clients():
+            account = client.account
+            counts = (account.budget, client.spent, client.remaining)
+            row = (account.name, *map(str, counts), account.policy, str(account.images_per_minute), _state(client))
+            table.add_row(*row)
+    Console().print(table)
+
+
+def _state(client: Client) -> str:
+    if client.revoked is not None:
+        return "revoked"
+    return "active" if client.active(time.time()) else "expired"
+
+
+@app.command()
+def revoke(
+    name: Annotated[str, typer.Argument(help="Name of the key.")], ledger: LedgerOption = DEFAULT_LEDGER
+) -> None:
+    """Refuse a key from now on. What it bought stays on record."""
+    with open_ledger(ledger) as desk:
+        desk.revoke(name, time.time())
+    console.print(f"Key '{name}' is revoked.")
