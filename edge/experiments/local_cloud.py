@@ -3,7 +3,6 @@
 Nothing of `server` is imported: what is started here is what a container would start.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Self
 
 from pydantic import SecretStr
 
-from shared.errors import Unreachable
+from shared.errors import InvalidConfig, Unreachable
 
 START_SECONDS, STOP_SECONDS = 60.0, 35.0
 POLL_SECONDS = 0.02
@@ -59,7 +58,8 @@ class LocalCloud:
         """
         self.stop()
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        flags: list[str | Path] = ["--teacher", self._teacher, "--ledger", self._ledger, "--port", str(self._port)]
+        flags: list[str | Path] = ["--teacher", self._teacher, "--ledger", self._ledger]
+        flags += ["--host", "127.0.0.1", "--port", str(self._port)]
         if self._threads:
             flags += ["--threads", str(self._threads)]
         with self._log.open("wb") as log:
@@ -68,22 +68,21 @@ class LocalCloud:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},  # idle threads leave the cores to the edge
             )
         self.url = self._announced_url(self._process)
         self._port = int(self.url.rpartition(":")[2])
 
     def create_key(self, name: str, budget: int, policy: str = "logits") -> SecretStr:
         """A new API key that may ask about `budget` images and see `policy` of the answers."""
-        flags: list[str | Path] = ["--ledger", self._ledger, "--budget", str(budget), "--policy", policy]
+        flags = ["--name", name, "--budget", str(budget), "--policy", policy, "--ledger", str(self._ledger)]
         made = subprocess.run(
-            [sys.executable, "-m", "server", "keys", "create", name, *flags],
+            [sys.executable, "-m", "server", "keys", "create", *flags],
             capture_output=True,
             text=True,
             check=False,
         )
         if made.returncode:
-            raise Unreachable(f"No key was made: {made.stderr.strip()}")
+            raise InvalidConfig(f"The server made no key '{name}'. It said: {made.stderr.strip()}")
         return SecretStr(made.stdout.strip())
 
     def stop(self) -> None:
