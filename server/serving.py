@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from server.app import create_app
 from server.ledger import open_ledger
 from server.settings import Settings
-from server.teacher import load_teacher
+from server.torch_teacher import load_teacher
 from shared import compute
 from shared.errors import InvalidConfig
 
