@@ -151,8 +151,10 @@ class Oracle:
     @cached_property
     def _largest_request(self) -> int:
         usage = self._client.usage()
-        limits = (usage.images_per_request, usage.images_per_minute) if usage else ()
-        return min([self._batch, *(limit for limit in limits if limit > 0)])
+        if usage is None:
+            return self._batch
+        # A request of a whole minute's images would wait until the server's sliding window is empty.
+        return max(1, min(self._batch, usage.images_per_request, usage.images_per_minute // 4))
 
     def _joined(self, settled: list[Request], images: Images) -> TransferSet:
         if not settled:
