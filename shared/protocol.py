@@ -37,8 +37,10 @@ DATATYPES: dict[str, np.dtype[Any]] = {
 }
 OUTPUT_DATATYPE = {LOGITS: "FP32", PROBABILITIES: "FP32", LABEL: "INT64"}
 
+_FP32_MAX = float(np.finfo(np.float32).max)
+
 Array = NDArray[Any]
-Dimension = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Dimension = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class Wire(BaseModel):
@@ -184,8 +186,8 @@ def decode_request(body: bytes, header_length: str | None) -> InferRequest:
         tensor = header.inputs[0]
         if tensor.datatype != "UINT8":
             raise _Malformed(f"input '{IMAGES}' must have datatype UINT8")
-        if len(tensor.shape) != 4 or 0 in tensor.shape:
-            raise _Malformed(f"input '{IMAGES}' must have a shape [N, C, H, W] without zeros, not {tensor.shape}")
+        if len(tensor.shape) != 4:
+            raise _Malformed(f"input '{IMAGES}' must have a shape [N, C, H, W], not {tensor.shape}")
         (images,) = _tensors([tensor], blob)
     except _Malformed as error:
         raise InvalidRequest(f"Invalid request: {error}.") from None
@@ -241,7 +243,7 @@ def _tensors(tensors: Sequence[Tensor], blob: memoryview) -> list[Array]:
             continue
         if tensor.data is not None:
             raise _Malformed(f"tensor '{tensor.name}' has both 'data' and 'binary_data_size'")
-        if size != count * dtype.itemsize or isinstance(size, bool):
+        if type(size) is not int or size != count * dtype.itemsize:
             raise _Malformed(f"tensor '{tensor.name}' of shape {tensor.shape} needs {count * dtype.itemsize} bytes")
         if offset + size > len(blob):
             raise _Malformed(f"the binary part has {len(blob)} bytes, at least {offset + size} are needed")
@@ -259,8 +261,8 @@ def _from_json(tensor: Tensor, dtype: np.dtype[Any], count: int) -> Array:
     if len(flat) != count:
         raise _Malformed(f"tensor '{tensor.name}' of shape {tensor.shape} needs {count} values, not {len(flat)}")
     if dtype.kind == "f":
-        if not all(type(value) in (int, float) for value in flat):
-            raise _Malformed(f"tensor '{tensor.name}' must hold numbers")
+        if not all(type(value) in (int, float) and abs(value) <= _FP32_MAX for value in flat):
+            raise _Malformed(f"tensor '{tensor.name}' must hold finite numbers that fit {tensor.datatype}")
     else:
         limits = np.iinfo(dtype)
         if not all(type(value) is int and limits.min <= value <= limits.max for value in flat):
