@@ -49,7 +49,7 @@ from shared.protocol import (
 FIRST_CONTACT_PATIENCE = 3.0  # seconds: a wrong URL should be told while the person still looks
 KEEPALIVE_EXPIRY = 30.0  # seconds: longer than a training step, shorter than the server's 75
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-BACK_OFF_FIRST, BACK_OFF_LAST = 0.25, 10.0  # seconds: ceilings of the first wait and of every later one
+BACK_OFF_FIRST, BACK_OFF_LAST = 0.25, 5.0  # seconds: ceilings of the first wait and of every later one
 LONGEST_WAIT = 3600  # seconds: whatever Retry-After says, ask again after this
 
 _jitter = random.SystemRandom()  # clients that start together must not come back together

@@ -126,10 +126,10 @@ class Oracle:
 
     def _new(self, images: Images) -> NDArray[np.bool_]:
         """Bool [N]: images that have no answer yet; of equal ones only the first."""
-        seen = set(self._known)
+        seen: set[bytes] = set()
         new = []
         for digest in digests(images):
-            new.append(digest not in seen)
+            new.append(digest not in self._known and digest not in seen)
             seen.add(digest)
         return np.array(new, np.bool_)
 
