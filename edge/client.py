@@ -198,7 +198,7 @@ class TeacherClient:
                 headers={"Accept-Encoding": "identity", **self._authorization, **(headers or {})},
                 timeout=TIMEOUT if self._met else FIRST_CONTACT_PATIENCE,
             )
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             hint = "Start the server or correct the URL, then run the same command again"
             return Unreachable(f"Nobody answers at {self._url} ({reason}). {hint}."), 0

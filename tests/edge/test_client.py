@@ -113,6 +113,7 @@ def test_a_replayed_answer_says_so() -> None:
         httpx.Response(502, text="<html>bad gateway</html>"),
         httpx.ConnectError("refused"),
         httpx.ReadTimeout("slow"),
+        httpx.DecodingError("broken gzip"),
         httpx.RemoteProtocolError("peer closed connection without sending complete message body"),
     ],
     ids=str,
