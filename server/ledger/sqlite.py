@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -65,10 +66,8 @@ class SqliteLedger:
     """
 
     def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
-        self._path, self._busy_seconds = path, busy_seconds
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._write_connection = self._open()
-        self._read_connection = self._open()
+        self._write_connection = _open(path, busy_seconds)
+        self._read_connection = _open(path, busy_seconds)
         self._queue: queue.SimpleQueue[tuple[Operation, Future[Any]] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_groups, name="ledger-writer")
         self._writer.start()
@@ -114,23 +113,6 @@ class SqliteLedger:
         self._reader.shutdown()
         self._read_connection.close()
         self._write_connection.close()
-
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            _migrate(connection, self._path)
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            raise InvalidConfig(f"{self._path} cannot be used as a ledger: {error}.") from None
-        except InvalidConfig:
-            connection.close()
-            raise
-        return connection
 
     async def _read(self, function: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._reader, function)
@@ -229,6 +211,22 @@ def _stored(db: sqlite3.Connection, client: Client, key: str) -> StoredAnswer | 
 def _client(row: tuple[Any, ...]) -> Client:
     id_, name, budget, policy, images_per_minute, expires, spent, revoked, key_hash = row
     return Client(id_, Account(name, budget, policy, images_per_minute, expires), spent, revoked, key_hash)
+
+
+def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    with ExitStack() as undo:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            db = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+            undo.callback(db.close)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            _migrate(db, path)
+        except (OSError, sqlite3.DatabaseError) as error:
+            raise InvalidConfig(f"{path} cannot be used as a ledger: {error}.") from None
+        undo.pop_all()
+    return db
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
