@@ -1,0 +1,155 @@
+"""Everything that decides what a run computes, as frozen models with a docstring per field.
+
+A run folder keeps its `Config`; the same config, seed and answers give the same student. What does not change the
+student (the server's address, the key, the folder) is not in here.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import InvalidConfig
+
+
+class Section(BaseModel):
+    """Frozen; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Deprivatization(Section):
+    """Step 1: the GAN that learns to emulate the inverse of the teacher's mapping."""
+
+    steps: int = Field(default=2000, ge=1)
+    """Generator updates."""
+    batch: int = Field(default=64, ge=2)
+    """Images per update."""
+    learning_rate: float = Field(default=4e-4, gt=0)
+    """Adam's, for both networks."""
+    beta1: float = Field(default=0.0, ge=0, lt=1)
+    """Adam's first-moment decay."""
+    width: int = Field(default=64, ge=8)
+    """Channels of the generator's first layers."""
+    average: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the generator's moving average."""
+    im_weight: float = Field(default=0.5, ge=0)
+    """alpha of L_dp = L_G + L_D + alpha L_IM; 0 switches the term and its queries off."""
+    im_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the budget asked in step 1 for the confidences y_T; top-1 answers need none (y_T = 1)."""
+    im_rounds: int = Field(default=2, ge=1)
+    """How often y_T is asked anew; evenly spread over the second half of the training."""
+
+
+class Distillation(Section):
+    """Step 2: the student's logits aligned with the teacher's through the frozen generator."""
+
+    steps: int = Field(default=2500, ge=1)
+    """Student updates."""
+    batch: int = Field(default=128, ge=2)
+    """Stored pairs per update."""
+    learning_rate: float = Field(default=4e-3, gt=0)
+    """AdamW's peak; warmed up, then a cosine to zero."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """AdamW's decoupled decay."""
+    temperature: float = Field(default=5.0, gt=0)
+    """tau of both terms."""
+    image_weight: float = Field(default=0.01, ge=0)
+    """Weight of the image term, whose norm is a sum over pixels; 0 switches it off."""
+    kl_weight: float = Field(default=1.0, ge=0)
+    """beta: weight of the KL term (cross-entropy for top-1 answers); 0 switches it off."""
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    """Of the cross-entropy on top-1 answers."""
+    held_out: float = Field(default=0.1, gt=0, lt=0.5)
+    """Share of the answers that select the student and never train it."""
+    evaluate_every: int = Field(default=100, ge=1)
+    """Updates between two looks at the held-out answers."""
+
+
+class Config(Section):
+    """One run."""
+
+    dataset: str = "digits"
+    """Where the edge's unlabelled images come from; see `shared.datasets`."""
+    response: Literal["soft", "top1"] = "soft"
+    """What is asked of the teacher: its logits or probabilities, or its class alone."""
+    budget: int = Field(default=2000, ge=100)
+    """Queries of all stages together, held-out answers included; 1 image is 1 query."""
+    student: str = "resnet8"
+    """Architecture of the student; see `shared.architectures`."""
+    seed: int = Field(default=0, ge=0)
+    """Decides every random draw of the run."""
+    request: int = Field(default=250, ge=1)
+    """Images per request, at most; the server may allow less."""
+    deprivatization: Deprivatization = Deprivatization()
+    """Step 1."""
+    distillation: Distillation = Distillation()
+    """Step 2."""
+
+    @property
+    def im_queries(self) -> int:
+        """Queries of step 1."""
+        step = self.deprivatization
+        return round(step.im_share * self.budget) if self.response == "soft" and step.im_weight > 0 else 0
+
+
+def digits() -> Config:
+    """8x8 digits on two cores, about two minutes."""
+    return Config()
+
+
+def mnist() -> Config:
+    """32x32 MNIST with 6,000 local images."""
+    return Config(
+        dataset="mnist",
+        budget=10_000,
+        deprivatization=Deprivatization(steps=4000),
+        distillation=Distillation(steps=4000, evaluate_every=200),
+    )
+
+
+RECIPES = {"digits": digits, "mnist": mnist}
+
+
+def resolve(file: Path | None, flags: dict[str, Any]) -> Config:
+    """The dataset's recipe, changed by a TOML file, changed by flags; nested sections are merged.
+
+    Raises:
+        InvalidConfig: unreadable file, unknown name, or a value out of range; names the field.
+    """
+    changes = merge(_read(file) if file else {}, flags)
+    recipe = RECIPES.get(changes.get("dataset", "digits"), Config)
+    return parse(merge(recipe().model_dump(), changes))
+
+
+def parse(document: dict[str, Any]) -> Config:
+    """Check a whole config.
+
+    Raises:
+        InvalidConfig: names the first field that is wrong.
+    """
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidConfig(f"Config field '{field}': {first['msg']} (given: {first['input']!r}).") from None
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` on top, sections merged field by field."""
+    merged = dict(base)
+    for name, value in changes.items():
+        below = merged.get(name)
+        merged[name] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise InvalidConfig(f"The config file {file} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"The config file {file} is not TOML: {error}.") from None

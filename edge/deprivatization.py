@@ -1,0 +1,152 @@
+"""Step 1, deprivatization: a GAN on the edge learns to emulate the inverse of the teacher's mapping.
+
+Paper: section 3.2, equations of L_D, L_G, L_IM and L_dp = L_G + L_D + alpha L_IM. The latent is as wide as the
+teacher's logits, z ~ N(0, I_K), so that later both models' logits can be fed to the generator. Only images that the
+generator made ever leave the device.
+
+L_IM weighs each generated image by the teacher's confidence y_T in it. The official code asks again at every step;
+here y_T is asked for `im_queries` latents in `im_rounds` parts and used until the end: the answers are stored, and
+step 2 learns from them too. Top-1 answers give y_T = 1 without being asked.
+
+What keeps a GAN from collapsing on 500 images: a spectrally normalised discriminator that sees real and generated
+images only through the same random shifts (Karras et al., NeurIPS 2020), and a moving average of the generator.
+
+Shapes: B batch, K classes = latent dimension, C channels, H height, W width.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge.answers import confidence
+from edge.config import Config, Deprivatization
+from edge.gan import Average, Discriminator, Generator
+from edge.journal import TransferSet
+from edge.losses import discriminator_loss, generator_loss, information_maximisation_loss
+from edge.training import Curves, Stateful, Training, Watcher
+from shared import compute, pixels, seeding
+from shared.datasets import Dataset
+
+STAGE = "deprivatization"
+
+Ask = Callable[[str, NDArray[np.uint8]], TransferSet]
+"""Stage and images uint8 [N, C, H, W] -> the pairs that were paid for, in order."""
+
+
+def deprivatize(
+    dataset: Dataset, ask: Ask, config: Config, *, state: Path | None = None, watcher: Watcher | None = None
+) -> tuple[Generator, Curves]:
+    """Train the generator on the edge's unlabelled images; it comes back averaged, frozen, in evaluation mode.
+
+    Args:
+        dataset: only its edge part is looked at.
+        ask: pays for the confidences y_T.
+        config: the run's.
+        state: file that keeps the training between two starts.
+        watcher: told of every step, may ask for a stop.
+
+    Raises:
+        Stopped: the watcher asked for it; the state is saved.
+    """
+    emulation = Emulation(dataset, ask, config)
+    training = Training(STAGE, emulation.parts(), state, watcher or Watcher())
+    curves = training.run(config.deprivatization.steps, emulation.step)
+    return emulation.average.model, curves
+
+
+class Emulation:
+    """The GAN while it learns."""
+
+    def __init__(self, dataset: Dataset, ask: Ask, config: Config) -> None:
+        self.ask, self.config, self.seed = ask, config.deprivatization, config.seed
+        self.device = compute.device()
+        self.shift, self.classes = dataset.shift, dataset.classes
+        self.real_NCHW = pixels.from_array(dataset.edge).to(self.device)
+        seeding.seed_initial_weights(config.seed, STAGE)
+        self.generator = Generator(dataset.classes, dataset.image_shape, self.config.width).to(self.device)
+        self.discriminator = Discriminator(dataset.image_shape).to(self.device)
+        self.average = Average(self.generator, self.config.average)
+        self.generator_adam, self.discriminator_adam = (
+            torch.optim.Adam(network.parameters(), self.config.learning_rate, (self.config.beta1, 0.99))
+            for network in (self.generator, self.discriminator)
+        )
+        self.rounds = confidence_rounds(self.config, config.im_queries)
+        self.confident_MK = torch.empty(0, dataset.classes, device=self.device)
+        """Latents for which y_T is known."""
+        self.confidence_M = torch.empty(0, device=self.device)
+        """Their y_T."""
+
+    def parts(self) -> dict[str, Stateful]:
+        """All that `step` changes, except y_T, which is asked for again and found among the stored answers."""
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "average": self.average.model,
+            "generator_adam": self.generator_adam,
+            "discriminator_adam": self.discriminator_adam,
+        }
+
+    def step(self, done: int) -> dict[str, float]:
+        """One update of the discriminator, one of the generator."""
+        while self.rounds and self.rounds[0][0] <= done:
+            self._learn_confidence(*self.rounds.pop(0))
+        rng = seeding.rng(self.seed, STAGE, done)
+        B = self.config.batch
+        real_BCHW = self.real_NCHW[torch.randint(len(self.real_NCHW), (B,), generator=rng)]
+        fake_BCHW = self.generator(torch.randn(B, self.classes, generator=rng).to(self.device))
+
+        loss_D = discriminator_loss(self._judge(real_BCHW, rng), self._judge(fake_BCHW.detach(), rng))
+        _descend(self.discriminator_adam, loss_D)
+
+        fake_logit_B = self._judge(fake_BCHW, rng)
+        loss_G = generator_loss(fake_logit_B)
+        loss_IM = self._information_maximisation(fake_logit_B, rng)
+        _descend(self.generator_adam, loss_G + self.config.im_weight * loss_IM)
+        self.average.update(self.generator)
+        return {"L_D": loss_D.item(), "L_G": loss_G.item(), "L_IM": loss_IM.item()}
+
+    def _information_maximisation(self, fake_logit_B: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        if len(self.confidence_M) == 0:  # top-1 answers, or not asked yet: y_T = 1
+            return information_maximisation_loss(fake_logit_B, torch.ones_like(fake_logit_B))
+        pick_B = torch.randint(len(self.confidence_M), (self.config.batch,), generator=rng).to(self.device)
+        logit_B = self._judge(self.generator(self.confident_MK[pick_B]), rng)
+        return information_maximisation_loss(logit_B, self.confidence_M[pick_B])
+
+    def _judge(self, x_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Real and generated images alike are seen through random shifts only."""
+        logit_B: torch.Tensor = self.discriminator(pixels.shift(x_BCHW, self.shift, rng))
+        return logit_B
+
+    def _learn_confidence(self, start: int, queries: int) -> None:
+        """Pay for y_T of images that the average generator makes at step `start`."""
+        z_QK = torch.randn(queries, self.classes, generator=seeding.rng(self.seed, STAGE, "confidence", start))
+        z_QK = z_QK.to(self.device)
+        paid = self.ask(STAGE, generate(self.average.model, z_QK))
+        y_Q = confidence(torch.from_numpy(np.array(paid.answers)), paid.output).to(self.device)
+        self.confident_MK = torch.cat([self.confident_MK, z_QK[: len(y_Q)]])
+        self.confidence_M = torch.cat([self.confidence_M, y_Q])
+
+
+@torch.no_grad()
+def generate(generator: Generator, z_NK: torch.Tensor) -> NDArray[np.uint8]:
+    """Latents [N, K] -> images uint8 [N, C, H, W], exactly as they are sent and learnt from."""
+    images: NDArray[np.uint8] = pixels.to_uint8(generator(z_NK)).cpu().numpy()
+    return images
+
+
+def confidence_rounds(config: Deprivatization, queries: int) -> list[tuple[int, int]]:
+    """When y_T is asked and for how many images: (step, queries) pairs, spread over the second half."""
+    count = min(config.im_rounds, queries)
+    return [
+        (config.steps // 2 + index * (config.steps - config.steps // 2) // count, len(part))
+        for index, part in enumerate(np.array_split(np.arange(queries), count) if count else [])
+    ]
+
+
+def _descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()

@@ -1,0 +1,191 @@
+"""Step 2, distillation: the student's logits are aligned with the teacher's by aligning the images made of both.
+
+Paper: section 3.3, L_Dt = || G(S(x')/tau) - G(T(x')/tau) ||_1 + beta KL_tau(T(x') || S(x')), with G frozen and
+grafted behind both models and x' = G(z). The official code asks about a fresh batch at every step; here a *pool* of images is
+asked about once, stored, and learnt from for many epochs, through label-preserving shifts. G(T(x')/tau) is computed
+once per stored pair. A part of the pool is held out: agreement with those answers selects the student.
+
+Shapes: N stored pairs, B batch, K classes, C channels, H height, W width.
+"""
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edge.answers import labels, latents, target_latents, target_logits
+from edge.config import Config
+from edge.deprivatization import Ask, generate
+from edge.gan import Generator
+from edge.journal import TransferSet
+from edge.losses import image_loss, kl_loss, label_loss
+from edge.training import Curves, Stateful, Training, Watcher
+from shared import architectures, compute, metrics, pixels, seeding
+from shared.protocol import LABEL
+
+STAGE = "distillation"
+WARM_UP = 0.1
+
+
+def fill_pool(generator: Generator, ask: Ask, queries: int, config: Config) -> TransferSet:
+    """Ask about `queries` images that the generator makes of z ~ N(0, I_K); at most that many come back."""
+    K = generator.project.in_features
+    z_NK = torch.randn(queries, K, generator=seeding.rng(config.seed, STAGE, "pool"))
+    device = next(generator.parameters()).device
+    return ask(STAGE, generate(generator, z_NK.to(device)))
+
+
+def distill(
+    pairs: TransferSet,
+    generator: Generator,
+    config: Config,
+    *,
+    shift: int,
+    state: Path | None = None,
+    watcher: Watcher | None = None,
+) -> tuple[nn.Module, Curves]:
+    """Train a student on stored pairs; it comes back as it was when it agreed best with the held-out answers.
+
+    Args:
+        pairs: images and the teacher's answers, of any stage and any response policy.
+        generator: step 1's, frozen.
+        config: the run's.
+        shift: pixels by which an image may move without changing its class.
+        state: file that keeps the training between two starts.
+        watcher: told of every step, may ask for a stop.
+
+    Raises:
+        Stopped: the watcher asked for it; the state is saved.
+    """
+    alignment = Alignment(pairs, generator, config, shift)
+    training = Training(STAGE, alignment.parts(), state, watcher or Watcher())
+    curves = training.run(config.distillation.steps, alignment.step)
+    return alignment.best.student, curves
+
+
+class Alignment:
+    """The student while it learns."""
+
+    def __init__(self, pairs: TransferSet, generator: Generator, config: Config, shift: int) -> None:
+        self.config, self.seed, self.shift = config.distillation, config.seed, shift
+        self.device = compute.device()
+        self.output = pairs.output
+        self.generator = generator.to(self.device).eval().requires_grad_(False)
+        K = generator.project.in_features
+        answers = torch.from_numpy(np.array(pairs.answers)).to(self.device)
+        images_NCHW = pixels.from_array(pairs.images).to(self.device)
+        target_NK, label_N = target_logits(answers, self.output, K), labels(answers, self.output)
+
+        learn, held_out = split(len(answers), self.config.held_out, config.seed)
+        self.images_NCHW, self.target_NK, self.label_N = images_NCHW[learn], target_NK[learn], label_N[learn]
+        self.grafted_NCHW = self._graft(target_latents(self.target_NK, self.output, self.config.temperature))
+        self.held_out = images_NCHW[held_out], target_NK[held_out], label_N[held_out]
+
+        seeding.seed_initial_weights(config.seed, STAGE)
+        student = architectures.build(config.student, channels=images_NCHW.shape[1], classes=K)
+        self.student = student.to(self.device, memory_format=torch.channels_last)
+        self.best = Best(self.student)
+        self.adam = torch.optim.AdamW(
+            self.student.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
+
+    def parts(self) -> dict[str, Stateful]:
+        """All that `step` changes."""
+        return {"student": self.student, "best": self.best, "adam": self.adam}
+
+    def step(self, done: int) -> dict[str, float]:
+        """One update of the student; now and then a look at the held-out answers."""
+        rng = seeding.rng(self.seed, STAGE, done)
+        pick_B = torch.randint(len(self.images_NCHW), (self.config.batch,), generator=rng).to(self.device)
+        x_BCHW = pixels.shift(self.images_NCHW[pick_B], self.shift, rng)
+        logits_BK = self.student(x_BCHW.contiguous(memory_format=torch.channels_last))
+
+        loss = torch.zeros((), device=self.device)
+        values = {}
+        if self.config.kl_weight > 0:
+            alignment = self._answer_loss(logits_BK, pick_B)
+            values["answer term"] = alignment.item()
+            loss = loss + self.config.kl_weight * alignment
+        if self.config.image_weight > 0:
+            student_BCHW = self.generator(latents(logits_BK, self.output, self.config.temperature))
+            alignment = image_loss(student_BCHW, self.grafted_NCHW[pick_B])
+            values["image term"] = alignment.item()
+            loss = loss + self.config.image_weight * alignment
+
+        for group in self.adam.param_groups:
+            group["lr"] = self.config.learning_rate * schedule(done, self.config.steps)
+        self.adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.adam.step()
+        if (done + 1) % self.config.evaluate_every == 0 or done + 1 == self.config.steps:
+            values |= self._select()
+        return values
+
+    def _answer_loss(self, logits_BK: torch.Tensor, pick_B: torch.Tensor) -> torch.Tensor:
+        if self.output == LABEL:
+            return label_loss(logits_BK, self.label_N[pick_B], self.config.label_smoothing)
+        return kl_loss(logits_BK, self.target_NK[pick_B], self.config.temperature)
+
+    @torch.no_grad()
+    def _graft(self, z_NK: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.generator(z_BK) for z_BK in z_NK.split(512)])
+
+    def _select(self) -> dict[str, float]:
+        images_NCHW, target_NK, label_N = self.held_out
+        logits_NK = predict(self.student, images_NCHW)
+        agreement = metrics.accuracy(logits_NK, label_N)
+        distance = label_loss(logits_NK, label_N, 0.0) if self.output == LABEL else kl_loss(logits_NK, target_NK, 1.0)
+        self.best.offer(self.student, agreement, distance.item())
+        return {"held-out agreement": agreement, "held-out distance": distance.item()}
+
+
+class Best:
+    """The student that agreed best with the held-out answers; of equals the one nearer to them."""
+
+    def __init__(self, student: nn.Module) -> None:
+        self.student = copy.deepcopy(student).eval()
+        self.score = (-math.inf, -math.inf)
+
+    def offer(self, student: nn.Module, agreement: float, distance: float) -> None:
+        """Keep a copy of `student` where it is better than what is kept."""
+        if (agreement, -distance) > self.score:
+            self.score = (agreement, -distance)
+            self.student.load_state_dict(student.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` takes."""
+        return {"student": self.student.state_dict(), "score": self.score}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Go on from a kept state."""
+        self.student.load_state_dict(state_dict["student"])
+        self.score = state_dict["score"]
+
+
+def split(count: int, held_out: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices to learn from and indices that only select, drawn once per seed."""
+    order = torch.randperm(count, generator=seeding.rng(seed, STAGE, "held out"))
+    size = max(1, round(held_out * count))
+    return order[size:], order[:size]
+
+
+def schedule(done: int, steps: int) -> float:
+    """Share of the peak learning rate: a linear warm-up, then half a cosine to zero."""
+    progress = (done + 1) / steps
+    if progress < WARM_UP:
+        return progress / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+
+
+@torch.no_grad()
+def predict(student: nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
+    """Logits [N, K] in evaluation mode; the student is left in training mode if it was."""
+    training = student.training
+    student.eval()
+    logits_NK = torch.cat([student(x_BCHW) for x_BCHW in images_NCHW.split(512)])
+    student.train(training)
+    return logits_NK

@@ -1,0 +1,82 @@
+"""The two networks of step 1: a DCGAN whose latent space is the teacher's logit space (paper, section 3.2).
+
+The generator is the official one; the discriminator is smaller in depth at small sizes and spectrally normalised
+(Miyato et al., ICLR 2018) in place of batch norm and dropout, because a few hundred images are all it ever sees.
+
+Shapes: B batch, K classes = latent dimension, C channels, H height, W width.
+"""
+
+import copy
+import math
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+ARCHITECTURE = "dcgan"
+
+
+class Generator(nn.Module):
+    """Latents [B, K] -> images [B, C, H, W] in [-1, 1]."""
+
+    def __init__(self, classes: int, image_shape: tuple[int, int, int], width: int) -> None:
+        super().__init__()
+        channels, height, columns = image_shape
+        self.start = (width, height // 4, columns // 4)
+        self.project = nn.Linear(classes, math.prod(self.start))
+        self.blocks = nn.Sequential(
+            nn.BatchNorm2d(width),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.LeakyReLU(0.2),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(width, width // 2, 3, padding=1),
+            nn.BatchNorm2d(width // 2),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width // 2, channels, 3, padding=1),
+            nn.Tanh(),
+        )
+
+    def forward(self, z_BK: torch.Tensor) -> torch.Tensor:
+        """Latents, usually N(0, I) or a model's logits / tau -> images."""
+        start_BCHW = self.project(z_BK).unflatten(1, self.start)
+        images_BCHW: torch.Tensor = self.blocks(start_BCHW.contiguous(memory_format=torch.channels_last))
+        return images_BCHW
+
+
+class Discriminator(nn.Module):
+    """Images [B, C, H, W] -> logit of "real" [B], so that D(x) of the paper is its sigmoid."""
+
+    def __init__(self, image_shape: tuple[int, int, int], width: int = 64) -> None:
+        super().__init__()
+        channels, height, columns = image_shape
+        layers: list[nn.Module] = []
+        halvings = max(1, int(math.log2(min(height, columns))) - 1)  # down to 2x2 from a power of two
+        for depth in range(halvings):
+            wider = width * 2 ** min(depth, 2)
+            layers += [spectral_norm(nn.Conv2d(channels, wider, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+            channels = wider
+        flat = channels * (height >> halvings) * (columns >> halvings)
+        self.judge = nn.Sequential(*layers, nn.Flatten(), spectral_norm(nn.Linear(flat, 1)))
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Images -> logits of being real."""
+        logit_B1: torch.Tensor = self.judge(x_BCHW)
+        return logit_B1.squeeze(1)
+
+
+class Average:
+    """Exponential moving average of a generator; the average is what is kept, asked with and grafted."""
+
+    def __init__(self, model: Generator, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: Generator) -> None:
+        """Move the average a step towards `model`; batch-norm statistics are already averages and are copied."""
+        for mean, now in zip(self.model.parameters(), model.parameters(), strict=True):
+            mean.data.lerp_(now.data, 1 - self.decay)
+        for kept, current in zip(self.model.buffers(), model.buffers(), strict=True):
+            kept.copy_(current)

@@ -1,0 +1,99 @@
+"""A training loop that can be stopped between two steps and resumed there, without knowing what it trains."""
+
+import io
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from shared.checkpoints import write_atomically
+from shared.errors import InvalidCheckpoint, Stopped
+
+Curves = dict[str, list[tuple[int, float]]]
+"""By name, (step, value) pairs."""
+
+SAVE_EVERY_SECONDS = 15.0
+
+
+class Stateful(Protocol):
+    """What a module, an optimiser and a scheduler have in common."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything needed to go on."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
+        """Go on from there."""
+
+
+@dataclass
+class Watcher:
+    """Who looks on: may ask for a stop, and is told of every step."""
+
+    should_stop: Callable[[], bool] = lambda: False
+    on_step: Callable[[str, int, int, Mapping[str, float]], None] = lambda stage, done, total, values: None
+
+
+@dataclass
+class Training:
+    """Steps of one stage; `parts` hold all state that the steps change.
+
+    Steps draw their randomness by address (`shared.seeding`), so a resumed run repeats an undisturbed one.
+    """
+
+    stage: str
+    parts: Mapping[str, Stateful]
+    path: Path | None
+    """Where the state is kept between two starts; None keeps it nowhere."""
+    watcher: Watcher = field(default_factory=Watcher)
+    curves: Curves = field(default_factory=dict)
+
+    def run(self, steps: int, step: Callable[[int], Mapping[str, float]]) -> Curves:
+        """Do what is left of `steps` calls of `step`, which returns values for the curves.
+
+        Raises:
+            Stopped: between two steps, the state saved.
+            InvalidCheckpoint: the kept state cannot be read.
+        """
+        done, saved = self._restore(), time.monotonic()
+        while done < steps:
+            if self.watcher.should_stop():
+                self._save(done)
+                raise Stopped(
+                    f"Stopped in {self.stage} at step {done} of {steps}. The same command goes on from there."
+                )
+            values = step(done)
+            done += 1
+            for name, value in values.items():
+                self.curves.setdefault(name, []).append((done, value))
+            self.watcher.on_step(self.stage, done, steps, values)
+            if time.monotonic() - saved > SAVE_EVERY_SECONDS:
+                self._save(done)
+                saved = time.monotonic()
+        return self.curves
+
+    def _save(self, done: int) -> None:
+        if self.path is None:
+            return
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        buffer = io.BytesIO()
+        torch.save({"stage": self.stage, "done": done, "curves": self.curves, "parts": state}, buffer)
+        write_atomically(self.path, buffer.getvalue())
+
+    def _restore(self) -> int:
+        if self.path is None or not self.path.exists():
+            return 0
+        try:
+            saved = torch.load(self.path, weights_only=True, map_location="cpu")
+            for name, part in self.parts.items():
+                part.load_state_dict(saved["parts"][name])
+        except Exception as error:  # torch.load has no error of its own; whatever it is, the file is of no use
+            raise InvalidCheckpoint(
+                f"{self.path} is not a readable state of {self.stage} ({type(error).__name__}). "
+                "Delete it to start this stage anew; answers that were paid for are kept elsewhere."
+            ) from None
+        self.curves.update(saved["curves"])
+        done: int = saved["done"]
+        return done
