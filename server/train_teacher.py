@@ -15,7 +15,7 @@ from shared import architectures, compute, metrics, pixels
 from shared.datasets import Dataset, Labelled
 from shared.seeding import rng, seed_initial_weights
 
-BATCH = 64
+BATCH = 128
 PEAK_LEARNING_RATE = 0.1
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
