@@ -14,6 +14,7 @@ share a ledger file: `serve(ledger_path=other.ledger_path)`.
 """
 
 import itertools
+import os
 import socket
 import threading
 import time
@@ -33,6 +34,9 @@ from server.ledger.sqlite import SqliteLedger
 from server.settings import Settings
 from server.teacher import Teacher
 from tests.fakes import LinearTeacher
+
+# Before any test imports torch: idle threads of its pool sleep, or tests on busy cores would take ten times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @dataclass
