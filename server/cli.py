@@ -3,12 +3,14 @@
 torch and the web framework are imported by the commands that need them, so that the others answer at once.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from server import keys_cli
 from shared.errors import MekdError
@@ -81,17 +83,17 @@ def serve(
 
     Every setting is also an environment variable, MEKD_SERVER_TEACHER and so on; flags go before them.
     """
-    _let_idle_threads_sleep()
-    from server.serving import serve as serve_until_stopped
     from server.settings import load_settings
 
     settings = load_settings(teacher=teacher, ledger=ledger, host=host, port=port, threads=threads)
+    _let_idle_threads_sleep()
+    from server.serving import serve as serve_until_stopped
+
     serve_until_stopped(settings, announce=lambda url: print(url, flush=True))  # noqa: T201 - for scripts to read
 
 
 def _let_idle_threads_sleep() -> None:
-    import os
-
+    """Otherwise two processes on the same cores slow each other manifold. OpenMP reads it when torch is imported."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -100,5 +102,5 @@ def main() -> None:
     try:
         app()
     except MekdError as error:
-        console.print(f"[red]Error:[/red] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[red]Error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)

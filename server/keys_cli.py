@@ -1,5 +1,6 @@
 """`mekd-server keys`: make, list and revoke the keys of those who may ask. A key is shown once and never kept."""
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,8 @@ from server.ledger.protocol import Account, Client
 from shared.errors import InvalidConfig
 
 SECONDS_PER_DAY = 86_400
+LARGEST_COUNT = 2**53  # beyond it, readers of JSON disagree about whole numbers
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 app = typer.Typer(help="Keys of those who may ask.", no_args_is_help=True)
 console = Console(stderr=True)
@@ -29,15 +32,17 @@ DEFAULT_LEDGER = "sqlite:///data/ledger.sqlite"
 @app.command()
 def create(
     name: Annotated[str, typer.Option(help="Name of the key, for lists and messages.")],
-    budget: Annotated[int, typer.Option(min=1, help="Images that it may ask about in all.")],
+    budget: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, help="Images that it may ask about in all.")],
     policy: Annotated[str, typer.Option(help="What it may see: logits, probabilities or top1.")] = "logits",
-    images_per_minute: Annotated[int, typer.Option(min=1, help="How fast it may ask.")] = 60_000,
+    images_per_minute: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, help="How fast it may ask.")] = 60_000,
     expires_days: Annotated[float | None, typer.Option(min=0, help="Days until it expires; default: never.")] = None,
     key_file: Annotated[Path | None, typer.Option(help="Write the key here (mode 0600), not to stdout.")] = None,
     if_missing: Annotated[bool, typer.Option("--if-missing", help="Do nothing where the name is taken.")] = False,
     ledger: LedgerOption = DEFAULT_LEDGER,
 ) -> None:
     """Make a key with a budget. The key goes to stdout, alone and this once, or into --key-file."""
+    if not NAME.fullmatch(name):
+        raise InvalidConfig("A name is 1 to 64 letters, digits, '.', '_' and '-', and starts with a letter or digit.")
     if policy not in POLICIES:
         raise InvalidConfig(f"There is no policy '{policy}'. Known: {', '.join(POLICIES)}.")
     expires = None if expires_days is None else time.time() + expires_days * SECONDS_PER_DAY

@@ -48,7 +48,7 @@ def accounts(ledger: Path) -> dict[str, Client]:
 
 def create(ledger: Path, *options: str | Path, name: str = "edge-1", budget: int = 2000) -> tuple[str, str]:
     """What `keys create` wrote to stdout and stderr."""
-    arguments = ["keys", "create", "--ledger", ledger, "--name", name, "--budget", budget, *options]
+    arguments = ["keys", "create", "--ledger", ledger, f"--name={name}", "--budget", budget, *options]
     result = runner.invoke(app, list(map(str, arguments)), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout, result.stderr
@@ -98,10 +98,13 @@ def test_a_key_left_by_a_crash_before_its_account_is_replaced(ledger: Path, tmp_
     assert accounts(ledger)["edge-1"].key_hash == key_hash(file.read_text().strip())
 
 
-def test_a_taken_name_and_an_unknown_policy_are_refused(ledger: Path) -> None:
+def test_a_taken_or_impossible_name_and_an_unknown_policy_are_refused(ledger: Path) -> None:
     create(ledger)
     with pytest.raises(InvalidConfig, match="named 'edge-1' already"):
         create(ledger)
+    for name in ("", "[/red]", "a b", "-a", "a" * 65):
+        with pytest.raises(InvalidConfig, match="1 to 64 letters"):
+            create(ledger, name=name)
     with pytest.raises(InvalidConfig, match="no policy 'all'"):
         create(ledger, "--policy", "all", name="edge-2")
 

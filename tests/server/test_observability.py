@@ -1,0 +1,88 @@
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from server.auth import new_key
+from tests.conftest import LiveServer, Serve
+from tests.fakes import BrokenTeacher
+from tests.server.asking import INFER, ask, get, some_images
+
+LOGGER = "mekd.server"
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Callable[[int], list[dict[str, Any]]]:
+    """Waits for that many request lines: one is written just after its answer has left."""
+    caplog.set_level(logging.INFO, LOGGER)
+
+    def read(count: int) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + 10
+        while True:
+            found = [r.getMessage() for r in caplog.records if r.name == LOGGER and r.levelno == logging.INFO]
+            if len(found) >= count or time.monotonic() > deadline:
+                return [json.loads(line) for line in found]
+            time.sleep(0.01)
+
+    return read
+
+
+Lines = Callable[[int], list[dict[str, Any]]]
+
+
+def test_one_line_tells_who_asked_how_much_and_what_came_of_it(live_server: LiveServer, lines: Lines) -> None:
+    key = live_server.make_key(name="edge-1", budget=5)
+    first = ask(live_server, key, some_images(5), idempotency_key="k")
+    ask(live_server, key, some_images(5), idempotency_key="k")
+    ask(live_server, key, some_images(1))
+    paid, replayed, refused = lines(3)
+    assert paid.pop("milliseconds") > 0
+    assert paid == {
+        "request_id": first.headers["X-Request-Id"],
+        "method": "POST",
+        "path": INFER,
+        "status": 200,
+        "client": "edge-1",
+        "images": 5,
+        "replayed": False,
+    }
+    assert replayed["replayed"] is True
+    assert (refused["status"], refused["error"], refused["client"]) == (402, "budget-exhausted", "edge-1")
+
+
+def test_no_key_and_no_answer_is_logged(
+    live_server: LiveServer, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    key, unknown = live_server.make_key(), new_key()
+    answer = ask(live_server, key, some_images(1), binary=False).json()["outputs"][0]["data"]
+    get(live_server, "/v1/usage", unknown)
+    lines(2)
+    assert key not in caplog.text and unknown not in caplog.text
+    assert not any(str(value) in caplog.text for value in answer)
+
+
+def test_the_log_has_the_cause_of_a_crash_under_the_request_id(
+    serve: Serve, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(BrokenTeacher(secret="no memory left"))
+    response = ask(server, server.make_key(), some_images(1))
+    (line,) = lines(1)
+    assert (line["status"], line["error"]) == (500, "internal-error")
+    (crash,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert response.json()["request_id"] in crash.getMessage()
+    assert "no memory left" in caplog.text
+
+
+def test_a_client_that_hangs_up_is_a_line_and_no_crash(live_server: LiveServer, lines: Lines) -> None:
+    host, port = live_server.url.removeprefix("http://").split(":")
+    head = f"POST {INFER} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {live_server.make_key()}\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"{head}Content-Length: 100\r\n\r\nhalf".encode())
+        time.sleep(0.1)
+    (line,) = lines(1)
+    assert line["status"] == 499
+    assert get(live_server, "/healthz").status_code == 200
