@@ -16,12 +16,13 @@ from shared import architectures, compute, metrics, pixels
 from shared.datasets import Dataset, Labelled
 from shared.seeding import rng, seed_initial_weights
 
-BATCH = 128
+# Chosen for digits on a held-out quarter of the cloud's part, three seeds each; not tuned for other datasets.
+BATCH = 64
 PEAK_LEARNING_RATE = 0.1
 MOMENTUM = 0.9
-WEIGHT_DECAY = 5e-4
-IMAGES_SEEN = 54_000
-FEWEST_EPOCHS, MOST_EPOCHS = 3, 60
+WEIGHT_DECAY = 2e-3
+IMAGES_SEEN = 36_000
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 40
 EVALUATION_BATCH = 512
 
 

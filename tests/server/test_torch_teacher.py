@@ -68,7 +68,7 @@ def test_what_is_no_teacher_is_refused(tmp_path: Path) -> None:
         load_teacher(path)
 
 
-@pytest.mark.parametrize(("images", "epochs"), [(897, 60), (54_000, 3), (2_000, 27)])
+@pytest.mark.parametrize(("images", "epochs"), [(897, 40), (54_000, 3), (2_000, 18)])
 def test_the_default_number_of_epochs_follows_the_size_of_the_dataset(images: int, epochs: int) -> None:
     dataset = datasets.load("digits")
     cloud = datasets.Labelled(np.zeros((images, 1, 1, 1), np.uint8), np.zeros(images, np.int64))
