@@ -6,9 +6,9 @@ student (the server's address, the key, the folder) is not in here.
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import InvalidConfig
 
@@ -65,6 +65,12 @@ class Distillation(Section):
     """Share of the answers that select the student and never train it."""
     evaluate_every: int = Field(default=100, ge=1)
     """Updates between two looks at the held-out answers."""
+
+    @model_validator(mode="after")
+    def _something_to_learn_from(self) -> Self:
+        if self.image_weight == 0 and self.kl_weight == 0:
+            raise ValueError("image_weight and kl_weight are both 0, so nothing would be learnt")
+        return self
 
 
 class Config(Section):

@@ -1,9 +1,9 @@
 """Step 2, distillation: the student's logits are aligned with the teacher's by aligning the images made of both.
 
 Paper: section 3.3, L_Dt = || G(S(x')/tau) - G(T(x')/tau) ||_1 + beta KL_tau(T(x') || S(x')), with G frozen and
-grafted behind both models and x' = G(z). The official code asks about a fresh batch at every step; here a *pool* of images is
-asked about once, stored, and learnt from for many epochs, through label-preserving shifts. G(T(x')/tau) is computed
-once per stored pair. A part of the pool is held out: agreement with those answers selects the student.
+grafted behind both models and x' = G(z). The official code asks about a fresh batch at every step; here a *pool* of
+images is asked about once, stored, and learnt from for many epochs, through label-preserving shifts. G(T(x')/tau) is
+computed once per stored pair. A part of the pool is held out: agreement with those answers selects the student.
 
 Shapes: N stored pairs, B batch, K classes, C channels, H height, W width.
 """
@@ -87,7 +87,7 @@ class Alignment:
 
         seeding.seed_initial_weights(config.seed, STAGE)
         student = architectures.build(config.student, channels=images_NCHW.shape[1], classes=K)
-        self.student = student.to(self.device, memory_format=torch.channels_last)
+        self.student = student.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.best = Best(self.student)
         self.adam = torch.optim.AdamW(
             self.student.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay
@@ -132,7 +132,7 @@ class Alignment:
 
     @torch.no_grad()
     def _graft(self, z_NK: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self.generator(z_BK) for z_BK in z_NK.split(512)])
+        return torch.cat([self.generator(z_BK) for z_BK in torch.split(z_NK, 512)])
 
     def _select(self) -> dict[str, float]:
         images_NCHW, target_NK, label_N = self.held_out
@@ -186,6 +186,6 @@ def predict(student: nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
     """Logits [N, K] in evaluation mode; the student is left in training mode if it was."""
     training = student.training
     student.eval()
-    logits_NK = torch.cat([student(x_BCHW) for x_BCHW in images_NCHW.split(512)])
+    logits_NK = torch.cat([student(x_BCHW) for x_BCHW in torch.split(images_NCHW, 512)])
     student.train(training)
     return logits_NK

@@ -231,6 +231,10 @@ class Journal:
         """Images paid for in `stage`, or in all stages."""
         return sum(int(request.sent.sum()) for request in self.answered(stage))
 
+    def asked(self) -> int:
+        """Images in all requests ever written, answered or not: the most that the server can have charged."""
+        return sum(int(request.sent.sum()) for request in self._requests("1", ()))
+
     def traffic(self, stage: str | None = None) -> Traffic:
         """Bytes on the wire for `stage`, or for all stages."""
         with self._reading():

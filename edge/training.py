@@ -30,10 +30,14 @@ class Stateful(Protocol):
 
 @dataclass
 class Watcher:
-    """Who looks on: may ask for a stop, and is told of every step."""
+    """Who looks on: may ask for a stop, and is told of every step and answer."""
 
     should_stop: Callable[[], bool] = lambda: False
+    """Looked at between steps and before every request."""
     on_step: Callable[[str, int, int, Mapping[str, float]], None] = lambda stage, done, total, values: None
+    """Stage, steps done, steps in all, what was measured."""
+    on_answer: Callable[[int], None] = lambda images: None
+    """Images answered, stored ones included."""
 
 
 @dataclass

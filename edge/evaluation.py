@@ -1,0 +1,84 @@
+"""What a student is worth: on labelled test images, and against the teacher on the same images.
+
+Asking the teacher about test images costs queries like any other, so it is done with a key of its own and a journal
+of its own: visible, never free, never mixed with what the student learnt from.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edge.answers import labels, target_logits
+from edge.client import TeacherClient
+from edge.distillation import predict
+from edge.journal import Journal
+from edge.oracle import Oracle
+from edge.run_folder import RunFolder
+from edge.training import Watcher
+from shared import datasets, metrics, pixels
+from shared.errors import BudgetTooSmall
+from shared.protocol import LABEL, LOGITS, PROBABILITIES
+
+STAGE = "evaluation"
+
+
+def evaluate(
+    folder: RunFolder, client: TeacherClient | None, data_root: Path | None, watcher: Watcher
+) -> dict[str, Any]:
+    """Measure a run's student on the test images; with a `client` also the teacher, and the two against each other.
+
+    What was measured is written into the run's results and returned.
+
+    Raises:
+        MekdError: no finished run, no such data, or the teacher cannot be asked.
+    """
+    results = folder.results()
+    dataset = datasets.load(folder.config().dataset, data_root)
+    card, student = folder.load_student()
+    label_N = torch.from_numpy(dataset.test.labels)
+    logits_NK = predict(student, pixels.from_array(dataset.test.images))
+    measured: dict[str, Any] = {
+        "test_images": len(label_N),
+        "student_accuracy": metrics.accuracy(logits_NK, label_N),
+        "confusion": metrics.confusion(label_N, logits_NK.argmax(1), card.classes).tolist(),
+    }
+    if client is not None:
+        measured |= _against_teacher(folder, client, dataset.test.images, label_N, logits_NK, watcher)
+    folder.keep_results(results | {"evaluation": measured})
+    return measured
+
+
+def _against_teacher(
+    folder: RunFolder,
+    client: TeacherClient,
+    images: datasets.Images,
+    label_N: torch.Tensor,
+    logits_NK: torch.Tensor,
+    watcher: Watcher,
+) -> dict[str, Any]:
+    shown = {tensor.name for tensor in client.metadata().outputs}
+    output = next(name for name in (LOGITS, PROBABILITIES, LABEL) if name in shown)
+    with Journal(folder.evaluation_journal) as journal:
+        oracle = Oracle(client, journal, output, should_stop=watcher.should_stop, on_answer=watcher.on_answer)
+        answered = oracle.ask(STAGE, images)
+        if oracle.exhausted:
+            raise BudgetTooSmall(
+                f"Evaluation needs {len(images)} queries, the key paid only {len(answered)}. They are stored; "
+                "give the key a larger budget, and the same command asks the rest."
+            )
+        traffic, queries = journal.traffic(), journal.queries()
+    answers = torch.from_numpy(np.array(answered.answers))
+    teacher_N = labels(answers, output)
+    compared: dict[str, Any] = {
+        "teacher_accuracy": (teacher_N == label_N).double().mean().item(),
+        "fidelity": metrics.accuracy(logits_NK, teacher_N),
+        "queries": queries,
+        "bytes_up": traffic.up,
+        "bytes_down": traffic.down,
+    }
+    if output != LABEL:
+        target_NK = target_logits(answers, output, logits_NK.shape[1])
+        compared["kl_nats"] = metrics.kl_divergence(target_NK, logits_NK)
+    return compared

@@ -1,0 +1,141 @@
+"""The folder of one run: which file is which, and whose run it is.
+
+config.json              what the run computes; the folder belongs to it
+transfer_set.sqlite      journal of all questions and answers of the run
+evaluation.sqlite        the same for test images, asked with a key of their own
+deprivatization.state    step 1 between two starts; gone once the generator is written
+generator.safetensors    step 1's result
+distillation.state       step 2 between two starts; gone once the student is written
+student.safetensors      step 2's result
+curves.json              what was measured while training
+results.json             what came out
+report.html              the same to look at
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edge.config import Config, parse
+from edge.deprivatization import STAGE as STEP_1
+from edge.distillation import STAGE as STEP_2
+from edge.gan import ARCHITECTURE, Generator
+from edge.training import Curves
+from shared import architectures, checkpoints
+from shared.checkpoints import Card
+from shared.errors import InvalidCheckpoint, RunMismatch
+
+
+class RunFolder:
+    """Paths and contents of a run's folder; nothing is written before `claim`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.json"
+        self.journal = path / "transfer_set.sqlite"
+        self.evaluation_journal = path / "evaluation.sqlite"
+        self.generator = path / "generator.safetensors"
+        self.student = path / "student.safetensors"
+        self.report = path / "report.html"
+        self.state = {STEP_1: path / f"{STEP_1}.state", STEP_2: path / f"{STEP_2}.state"}
+        self._curves, self._results = path / "curves.json", path / "results.json"
+
+    def config(self) -> Config:
+        """The config that the folder belongs to.
+
+        Raises:
+            RunMismatch: this is no run folder.
+        """
+        if not self.config_file.exists():
+            raise RunMismatch(
+                f"{self.path} is no run folder (it has no config.json). Make one with 'mekd-edge distill'."
+            )
+        return parse(_read(self.config_file))
+
+    def check(self, config: Config) -> None:
+        """Refuse a folder that belongs to another run.
+
+        Raises:
+            RunMismatch: names the fields that differ, or what is in the way.
+        """
+        if self.config_file.exists():
+            different = _differences(self.config().model_dump(), config.model_dump())
+            if different:
+                listed = "; ".join(f"{name} is {old!r} there, {new!r} now" for name, old, new in different)
+                raise RunMismatch(f"{self.path} belongs to another config: {listed}. Choose another --out.")
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise RunMismatch(f"{self.path} is there already and is no run folder. Choose another --out.")
+
+    def claim(self, config: Config) -> None:
+        """Make the folder `config`'s, if it is not yet."""
+        if not self.config_file.exists():
+            checkpoints.write_json(self.config_file, config.model_dump())
+
+    def keep_generator(self, generator: Generator, card: dict[str, Any]) -> None:
+        """Write step 1's result; its intermediate state is not needed any more."""
+        checkpoints.save(self.generator, generator, Card(role="generator", architecture=ARCHITECTURE, **card))
+        self.state[STEP_1].unlink(missing_ok=True)
+
+    def keep_student(self, student: nn.Module, architecture: str, card: dict[str, Any]) -> None:
+        """Write step 2's result; its intermediate state is not needed any more."""
+        checkpoints.save(self.student, student, Card(role="student", architecture=architecture, **card))
+        self.state[STEP_2].unlink(missing_ok=True)
+
+    def load_generator(self) -> Generator:
+        """Read back step 1's result, in evaluation mode."""
+        card, tensors = checkpoints.load(self.generator, "generator")
+        width = tensors.get("blocks.0.weight", torch.empty(0)).numel()
+        generator = Generator(card.classes, card.image_shape, width)
+        checkpoints.restore(generator, tensors, self.generator)
+        return generator.eval()
+
+    def load_student(self) -> tuple[Card, nn.Module]:
+        """Read back step 2's result, in evaluation mode."""
+        card, tensors = checkpoints.load(self.student, "student")
+        student = architectures.build(card.architecture, channels=card.image_shape[0], classes=card.classes)
+        checkpoints.restore(student, tensors, self.student)
+        return card, student.eval()
+
+    def keep_curves(self, stage: str, curves: Curves) -> None:
+        """Write a stage's curves beside the other stages'."""
+        checkpoints.write_json(self._curves, self.curves() | {stage: curves})
+
+    def curves(self) -> dict[str, Curves]:
+        """Curves by stage; empty before the first stage has ended."""
+        return _read(self._curves) if self._curves.exists() else {}
+
+    def keep_results(self, results: dict[str, Any]) -> None:
+        """Write what came out."""
+        checkpoints.write_json(self._results, results)
+
+    def results(self) -> dict[str, Any]:
+        """What came out.
+
+        Raises:
+            RunMismatch: the run has not ended yet.
+        """
+        if not self._results.exists():
+            raise RunMismatch(f"{self.path} holds no results yet. Finish the run with 'mekd-edge distill'.")
+        return _read(self._results)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidCheckpoint(f"{path} cannot be read: {error}.") from None
+    return document
+
+
+def _differences(there: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    found = []
+    for name in now:
+        old, new = there.get(name), now[name]
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found.append((prefix + name, old, new))
+    return found
