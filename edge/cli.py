@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from shared import compute
 from shared.errors import InvalidConfig, MekdError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ Server = Annotated[
     str, typer.Option(envvar="MEKD_SERVER_URL", help="Where the teacher is, e.g. http://127.0.0.1:8000")
 ]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of datasets that live in files.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no table at the end.")]
 RunPath = Annotated[Path, typer.Option("--run", help="Folder of a run.")]
 
 
@@ -44,6 +46,7 @@ def distill(
     kl_weight: Annotated[float | None, typer.Option(help="Weight of the KL term; 0 switches it off.")] = None,
     im_weight: Annotated[float | None, typer.Option(help="Weight of the IM term; 0 switches it off.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with any config field; flags go before it.")] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Distil the teacher: step 1 deprivatization, step 2 distillation. Ctrl-C stops; the same command goes on."""
     from edge.config import resolve
@@ -70,10 +73,11 @@ def distill(
         Display(console, resolved.budget) as display,
     ):
         results = run(resolved, client, out, data_root, display.watcher(stop))
-    from edge.report.summary import stage_table
+    if not quiet:
+        from edge.report.summary import run_table
 
-    console.print(stage_table(results))
-    console.print(f"Student written to {out / 'student.safetensors'}.")
+        console.print(run_table(results))
+        console.print(f"Student written to {out / 'student.safetensors'}.")
 
 
 @app.command()
@@ -83,6 +87,7 @@ def evaluate(
         str | None, typer.Option(envvar="MEKD_SERVER_URL", help="Compare with this teacher; needs a key of its own.")
     ] = None,
     data_root: DataRoot = None,
+    quiet: Quiet = False,
 ) -> None:
     """Measure the student on the test images; with --server, the teacher too, which costs queries."""
     _prepare_torch()
@@ -100,7 +105,8 @@ def evaluate(
         TeacherClient(server, api_key(), sleep=stop.sleep) if server else nullcontext() as client,
     ):
         measured = measure(RunFolder(run), client, data_root, Watcher(should_stop=stop))
-    console.print(evaluation_table(measured))
+    if not quiet:
+        console.print(evaluation_table(measured))
 
 
 @app.command()
@@ -161,9 +167,7 @@ def given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _prepare_torch() -> None:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not spin; read when torch is imported
-    from shared import compute
-
+    compute.yield_when_idle()
     compute.use_threads()
 
 

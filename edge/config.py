@@ -22,7 +22,7 @@ class Section(BaseModel):
 class Deprivatization(Section):
     """Step 1: the GAN that learns to emulate the inverse of the teacher's mapping."""
 
-    steps: int = Field(default=2000, ge=1)
+    steps: int = Field(default=1200, ge=1)
     """Generator updates."""
     batch: int = Field(default=64, ge=2)
     """Images per update."""
@@ -45,11 +45,11 @@ class Deprivatization(Section):
 class Distillation(Section):
     """Step 2: the student's logits aligned with the teacher's through the frozen generator."""
 
-    steps: int = Field(default=2500, ge=1)
+    steps: int = Field(default=2000, ge=1)
     """Student updates."""
-    batch: int = Field(default=128, ge=2)
+    batch: int = Field(default=64, ge=2)
     """Stored pairs per update."""
-    learning_rate: float = Field(default=4e-3, gt=0)
+    learning_rate: float = Field(default=8e-3, gt=0)
     """AdamW's peak; warmed up, then a cosine to zero."""
     weight_decay: float = Field(default=0.05, ge=0)
     """AdamW's decoupled decay."""

@@ -3,7 +3,6 @@
 torch and the web framework are imported by the commands that need them, so that the others answer at once.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from server import keys_cli
+from shared import compute
 from shared.errors import MekdError
 
 app = typer.Typer(
@@ -43,11 +43,11 @@ def train(
     if if_missing and out.exists():
         console.print(f"{out} is there already; nothing was trained.")
         return
-    _let_idle_threads_sleep()
+    compute.yield_when_idle()
     from rich.progress import Progress
 
     from server import train_teacher
-    from shared import checkpoints, compute, datasets
+    from shared import checkpoints, datasets
 
     compute.use_threads()
     dataset = datasets.load(data, data_root)
@@ -86,15 +86,10 @@ def serve(
     from server.settings import load_settings
 
     settings = load_settings(teacher=teacher, ledger=ledger, host=host, port=port, threads=threads)
-    _let_idle_threads_sleep()
+    compute.yield_when_idle()
     from server.serving import serve as serve_until_stopped
 
     serve_until_stopped(settings, announce=lambda url: print(url, flush=True))  # noqa: T201 - for scripts to read
-
-
-def _let_idle_threads_sleep() -> None:
-    """Otherwise two processes on the same cores slow each other manifold. OpenMP reads it when torch is imported."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main() -> None:

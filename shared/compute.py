@@ -1,26 +1,36 @@
-"""Which device and how many threads. Both are found out, never assumed."""
+"""Which device and how many threads. Both are found out, never assumed.
+
+torch is imported inside the functions, because `yield_when_idle` has to come before it.
+"""
 
 import os
+from typing import TYPE_CHECKING
 
 import joblib
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
-def device() -> torch.device:
-    """CUDA where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def yield_when_idle() -> None:
+    """Let idle OpenMP threads sleep instead of spin; works only before torch is imported.
+
+    Two processes that both spin on the same cores slow each other down manifold.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def use_threads(count: int | None = None) -> int:
     """Give torch `count` threads; by default all that affinity and cgroup grant to this process."""
+    import torch
+
     threads = count or joblib.cpu_count()
     torch.set_num_threads(threads)
     return threads
 
 
-def yield_when_idle() -> None:
-    """Let idle OpenMP threads sleep instead of spin; has to run before torch starts its threads.
+def device() -> "torch.device":
+    """CUDA where there is one, else the CPU."""
+    import torch
 
-    Two processes that both spin on the same cores slow each other down by far more than half.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -73,17 +73,18 @@ class LocalCloud:
         self._port = int(self.url.rpartition(":")[2])
 
     def create_key(self, name: str, budget: int, policy: str = "logits") -> SecretStr:
-        """A new API key that may ask about `budget` images and see `policy` of the answers."""
-        flags = ["--name", name, "--budget", str(budget), "--policy", policy, "--ledger", str(self._ledger)]
-        made = subprocess.run(
-            [sys.executable, "-m", "server", "keys", "create", *flags],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        """The API key `name`, made if there is none: it may ask about `budget` images and see their `policy`.
+
+        Kept in a file beside the ledger, `<name>.key`, so that an experiment can be stopped and go on.
+        """
+        file = self._ledger.with_name(f"{name}.key")
+        flags = ["--name", name, "--budget", str(budget), "--policy", policy]
+        flags += ["--ledger", str(self._ledger), "--key-file", str(file), "--if-missing"]
+        command = [sys.executable, "-m", "server", "keys", "create", *flags]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
             raise InvalidConfig(f"The server made no key '{name}'. It said: {made.stderr.strip()}")
-        return SecretStr(made.stdout.strip())
+        return SecretStr(file.read_text().strip())
 
     def stop(self) -> None:
         """SIGTERM: requests in flight are finished first."""

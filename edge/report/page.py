@@ -57,7 +57,7 @@ def write_report(folder: RunFolder, data_root: Path | None) -> Path:
 
 
 def _by_class(pairs: TransferSet, count: int) -> tuple[NDArray[np.uint8], list[str]]:
-    """Some generated images in the order of the teacher's class, each class alike often, and the classes as titles."""
+    """Generated images in the order of the teacher's class, each class alike often, and the classes as titles."""
     label_N = labels(torch.from_numpy(np.array(pairs.answers)), pairs.output).numpy()
     ranks = np.empty(len(label_N), np.int64)  # how many of its class were stored before it
     for label in np.unique(label_N):

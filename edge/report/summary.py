@@ -1,43 +1,57 @@
-"""A run in two tables for the terminal."""
+"""A run as one table for the terminal."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 
 
-def stage_table(results: dict[str, Any]) -> Table:
-    """Queries, bytes and seconds by stage; `server` is what the server's own meter counted."""
-    table = Table("stage", title="What the run took")
-    for column in ("queries", "by server", "bytes up", "bytes down", "seconds"):
-        table.add_column(column, justify="right")
-    fields = ("queries", "queries_by_server", "bytes_up", "bytes_down", "seconds")
-    for name, stage in results["stages"].items():
-        table.add_row(name, *(_number(stage[field]) for field in fields))
-    totals = [[stage[field] for stage in results["stages"].values()] for field in fields]
+def run_table(results: Mapping[str, Any], also: Mapping[str, int] | None = None) -> Table:
+    """How good the student is and what it took; `also` adds counts that the edge cannot know."""
+    config = results["config"]
+    table = Table("", title=f"{config['dataset']}, {config['response']} responses, seed {config['seed']}")
+    table.add_column("value", justify="right")
+    if "evaluation" in results:
+        _add_evaluation(table, results["evaluation"])
+    for name, count in (also or {}).items():
+        table.add_row(name, f"{count:,}")
+    table.add_row(f"parameters of the student, {config['student']}", f"{results['student']['parameters']:,}")
     table.add_section()
-    table.add_row("all", *(_number(None if None in column else sum(column)) for column in totals))
+    for stage, took in results["stages"].items():
+        table.add_row(f"queries, {stage}", _queries(took))
     if server := results["server"]:
-        table.caption = f"Key '{server['client']}' spent {server['spent']:,} of its budget of {server['budget']:,}."
+        table.add_row("queries in all, as the server counted", f"{server['spent']:,} of {server['budget']:,}")
+    table.add_section()
+    for direction in ("up", "down"):
+        sizes = [stage[f"bytes_{direction}"] for stage in results["stages"].values()]
+        table.add_row(f"bytes {direction}", f"{sum(sizes):,}")
+    for stage, took in results["stages"].items():
+        table.add_row(f"seconds, {stage}", f"{took['seconds']:.1f}")
     return table
 
 
-def evaluation_table(measured: dict[str, Any]) -> Table:
+def evaluation_table(measured: Mapping[str, Any]) -> Table:
     """How good the student is."""
-    table = Table("measure", title=f"On {measured['test_images']:,} test images")
+    table = Table("", title="Evaluation")
     table.add_column("value", justify="right")
-    for field, name in (
-        ("teacher_accuracy", "teacher accuracy"),
-        ("student_accuracy", "student accuracy"),
-        ("fidelity", "fidelity (same class as the teacher)"),
-    ):
-        if field in measured:
-            table.add_row(name, f"{measured[field]:.2%}")
+    _add_evaluation(table, measured)
+    return table
+
+
+def _add_evaluation(table: Table, measured: Mapping[str, Any]) -> None:
+    if "teacher_accuracy" in measured:
+        table.add_row("teacher accuracy", f"{measured['teacher_accuracy']:.2%}")
+    table.add_row("student accuracy", f"{measured['student_accuracy']:.2%}")
+    if "fidelity" in measured:
+        table.add_row("fidelity: same class as the teacher", f"{measured['fidelity']:.2%}")
     if "kl_nats" in measured:
         table.add_row("KL(teacher || student), nats", f"{measured['kl_nats']:.4f}")
-    if "queries" in measured:
-        table.add_row("queries for this comparison", _number(measured["queries"]))
-    return table
+    table.add_row("test images", f"{measured['test_images']:,}")
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,}"
+def _queries(stage: Mapping[str, Any]) -> str:
+    """The server's count where there is a meter, else the journal's; both where they differ."""
+    paid, metered = stage["queries"], stage["queries_by_server"]
+    if metered is None or metered == paid:
+        return f"{paid:,}"
+    return f"{metered:,} (by the edge's journal {paid:,})"
