@@ -1,7 +1,10 @@
 # Set-up and the commands that people and continuous integration run. `make demo` and `make test` need only
 # Python 3.11 or newer, make and a C-less pip: everything goes into .venv.
 
-PYTHON ?= python3
+# The first of these that runs and is new enough; python3.11 is what the constraints were resolved for.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -12,9 +15,14 @@ DEMO_OUT ?= runs/demo
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 12
 
+# PIP_CONSTRAINT, unlike -c, also pins what pip builds this package with.
 $(INSTALLED): pyproject.toml .ci/constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		$(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+			echo 'Python 3.11 or newer is needed, not found on PATH. Install it, or: make PYTHON=/path/to/python' >&2; \
+			exit 1; }; \
+		$(PYTHON) -m venv $(VENV); }
+	PIP_CONSTRAINT=.ci/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)  ## Train a teacher, serve it behind a meter, distil it over HTTP, report
