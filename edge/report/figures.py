@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge.training import Curves
 
 SMOOTHED_POINTS = 200
-GRID_COLUMNS = 12
+GRID_COLUMNS = 8
 
 
 def curves(by_name: Curves, names: Sequence[str], ylabel: str) -> bytes:
@@ -37,7 +37,7 @@ def curves(by_name: Curves, names: Sequence[str], ylabel: str) -> bytes:
 def image_grid(images: NDArray[np.uint8], titles: Sequence[str] | None = None) -> bytes:
     """Images uint8 [N, C, H, W] side by side, as they are."""
     rows = -(-len(images) // GRID_COLUMNS)
-    figure = Figure(figsize=(GRID_COLUMNS * 0.5, rows * (0.62 if titles else 0.5)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(GRID_COLUMNS * 0.55, rows * 0.68), dpi=110, layout="constrained")
     for axes in (grid := figure.subplots(rows, GRID_COLUMNS, squeeze=False)).flat:
         axes.axis("off")
     for index, (image, axes) in enumerate(zip(images, grid.flat, strict=False)):
