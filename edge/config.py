@@ -110,8 +110,8 @@ def mnist() -> Config:
     return Config(
         dataset="mnist",
         budget=10_000,
-        deprivatization=Deprivatization(steps=4000),
-        distillation=Distillation(steps=4000, evaluate_every=200),
+        deprivatization=Deprivatization(steps=1500),
+        distillation=Distillation(steps=3000, evaluate_every=200),
     )
 
 
