@@ -140,7 +140,8 @@ def parse(document: dict[str, Any]) -> Config:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise InvalidConfig(f"Config field '{field}': {first['msg']} (given: {first['input']!r}).") from None
+        given = "" if isinstance(first["input"], dict) else f" (given: {first['input']!r})"
+        raise InvalidConfig(f"Config field '{field}': {first['msg'].removeprefix('Value error, ')}{given}.") from None
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def evaluate(
     Raises:
         MekdError: no finished run, no such data, or the teacher cannot be asked.
     """
-    results = folder.results()
     dataset = datasets.load(folder.config().dataset, data_root)
+    results = folder.results()
     card, student = folder.load_student()
     label_N = torch.from_numpy(dataset.test.labels)
     logits_NK = predict(student, pixels.from_array(dataset.test.images))

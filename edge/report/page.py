@@ -27,8 +27,8 @@ def write_report(folder: RunFolder, data_root: Path | None) -> Path:
     Raises:
         MekdError: the run is not finished, or its files cannot be read.
     """
-    results, curves = folder.results(), folder.curves()
     dataset = datasets.load(folder.config().dataset, data_root)
+    results, curves = folder.results(), folder.curves()
     with Journal(folder.journal) as journal:
         pairs = journal.transfer_set()
     evaluation = results.get("evaluation", {})
