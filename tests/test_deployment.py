@@ -229,3 +229,11 @@ def test_continuous_integration_runs_the_script_that_people_run_and_the_compose_
     }
     assert commands["test"] == ["bash .ci/run"]
     assert any("docker compose up --wait server" in command for command in commands["compose"])
+
+
+def test_make_says_which_python_it_needs(tmp_path: Path) -> None:
+    command = ["make", "lint", "PYTHON=false", f"VENV={tmp_path}/venv"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert made.returncode != 0
+    assert "Python 3.11 or newer is needed" in made.stderr
+    assert not (tmp_path / "venv").exists()

@@ -33,8 +33,8 @@ def results_table(runs: Annotated[list[Path], typer.Argument(help="Folders of ev
             )
         rows[config.dataset, config.response, config.budget].append(results)
     print(HEADER, "|---" * HEADER.count(" |") + "|", sep="\n")  # noqa: T201 - the product of this command
-    for (dataset, response, budget), results in rows.items():
-        print(f"| {dataset}, {response} | {budget:,} | {' | '.join(_cells(results))} | {len(results)} |")  # noqa: T201
+    for (dataset, response, budget), same in rows.items():
+        print(f"| {dataset}, {response} | {budget:,} | {' | '.join(_cells(same))} | {len(same)} |")  # noqa: T201
 
 
 def _cells(results: Sequence[dict[str, Any]]) -> list[str]:
