@@ -34,7 +34,7 @@ def run(
 ) -> dict[str, Any]:
     """Distil the teacher behind `client` into a student in the folder `out`; returns what `results.json` holds.
 
-    Nothing is written before it is sure that the run can be paid.
+    Nothing is written before it is sure that the run can be paid. A finished run is not touched.
 
     Raises:
         MekdError: whatever was wrong; the same call goes on from there.
@@ -42,6 +42,8 @@ def run(
     watcher = watcher or Watcher()
     folder = RunFolder(out)
     folder.check(config)
+    if folder.finished():
+        return folder.results()
     dataset = datasets.load(config.dataset, data_root)
     output = choose_output(client.metadata(), config, dataset)
     check_budget(config, client, folder)

@@ -74,6 +74,10 @@ class RunFolder:
         if not self.config_file.exists():
             checkpoints.write_json(self.config_file, config.model_dump())
 
+    def finished(self) -> bool:
+        """True once the student and the results are there."""
+        return self.student.exists() and self._results.exists()
+
     def keep_generator(self, generator: Generator, card: dict[str, Any]) -> None:
         """Write step 1's result; its intermediate state is not needed any more."""
         checkpoints.save(self.generator, generator, Card(role="generator", architecture=ARCHITECTURE, **card))
