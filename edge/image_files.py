@@ -1,14 +1,17 @@
 """Image files as the teacher takes them."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from shared.errors import InvalidImage
 
 MODES = {1: "L", 3: "RGB"}
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no image, broken or far too large."""
 
 
 def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool) -> NDArray[np.uint8]:
@@ -21,9 +24,10 @@ def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool) -> NDAr
     if channels not in MODES:
         raise InvalidImage(f"The teacher takes images of {channels} channels; files have 1 or 3.")
     try:
-        with Image.open(path) as file:
-            image = file.convert(MODES[channels])
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        # Pillow warns of odd metadata, which do not concern the pixels.
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as file:
+            image = _with_8_bits(file).convert(MODES[channels])
+    except UNREADABLE as error:
         raise InvalidImage(f"{path} cannot be read as an image: {error}.") from None
     if image.size != (width, height):
         if not resize:
@@ -34,3 +38,10 @@ def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool) -> NDAr
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     pixels = np.asarray(image, np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _with_8_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey scaled to 8 bits, which `convert` would clip to white; everything else as it is."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
