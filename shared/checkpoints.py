@@ -11,7 +11,7 @@ from typing import Any, Literal
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from shared.errors import InvalidCheckpoint
 
@@ -31,9 +31,9 @@ class Card(BaseModel):
     """Name that `shared.architectures.build` knows, or the generator's."""
     dataset: str
     """Dataset whose classes the model knows."""
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Channels, height and width of one image."""
-    classes: int
+    classes: PositiveInt
     """Number of classes."""
     seed: int
     """Seed of the training."""

@@ -26,6 +26,9 @@ SPLIT_SEED = 0
 DIGITS_EDGE, DIGITS_TEST = 500, 400
 MNIST_EDGE_SHARE = 0.1
 
+BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, AssertionError)
+"""What torchvision raises for files that are missing or broken."""
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -81,9 +84,10 @@ def mnist(root: Path | None = None) -> Dataset:
     root = root or Path("data")
     try:
         parts = [datasets.MNIST(str(root), train=train, download=True) for train in (True, False)]
-    except (OSError, RuntimeError) as error:
+    except BROKEN as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UnknownDataset(
-            f"MNIST is not in {root / 'MNIST' / 'raw'} and cannot be downloaded ({error}). "
+            f"MNIST cannot be read from {root / 'MNIST' / 'raw'} nor downloaded to it ({reason.rstrip(':.')}). "
             "Put the four idx files there, or point --data-root at a folder that has them."
         ) from None
     (images, labels), (test_images, test_labels) = (
