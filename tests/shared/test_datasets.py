@@ -1,0 +1,115 @@
+import hashlib
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from shared import datasets
+from shared.datasets import Dataset
+from shared.errors import UnknownDataset
+
+DIGITS_DIGEST = "244e3ddaf4bb5ea33bbf253238a448161e9be4abdc5bf3adb72b88aa6bc55332"
+
+
+def parts(dataset: Dataset) -> list[NDArray[np.uint8]]:
+    return [dataset.cloud.images, dataset.edge, dataset.test.images]
+
+
+def distinct(images: NDArray[np.uint8]) -> set[bytes]:
+    return {image.tobytes() for image in images}
+
+
+def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
+    """The format of the published files: two zero bytes, 8 for uint8, the number of axes, their sizes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes())
+
+
+@pytest.fixture
+def mnist_root(tmp_path: Path) -> Path:
+    """A folder with MNIST's four files; the 300 training and 50 test images are noise, numbered in a corner."""
+    random = np.random.default_rng(0)
+    for prefix, count in (("train", 300), ("t10k", 50)):
+        images = random.integers(0, 256, (count, 28, 28), np.uint8)
+        images[:, 0, 0], images[:, 0, 1] = np.divmod(np.arange(count), 256)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        write_idx(tmp_path / "MNIST" / "raw" / f"{prefix}-images-idx3-ubyte", images)
+        write_idx(tmp_path / "MNIST" / "raw" / f"{prefix}-labels-idx1-ubyte", labels)
+    return tmp_path
+
+
+def test_the_splits_of_digits_are_fixed_to_the_last_pixel() -> None:
+    dataset = datasets.load("digits")
+    digest = hashlib.sha256()
+    for array in (dataset.cloud.images, dataset.cloud.labels, dataset.edge, dataset.test.images, dataset.test.labels):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    assert digest.hexdigest() == DIGITS_DIGEST
+
+
+def test_the_splits_of_digits_are_disjoint_and_leave_nothing_out() -> None:
+    dataset = datasets.load("digits")
+    assert [len(part) for part in parts(dataset)] == [897, 500, 400]
+    assert len(set().union(*map(distinct, parts(dataset)))) == 1797  # all digits differ, so content tells them apart
+    assert all(part.dtype == np.uint8 and part.shape[1:] == (1, 8, 8) for part in parts(dataset))
+    assert dataset.image_shape == (1, 8, 8)
+    assert {int(part.max()) for part in parts(dataset)} == {255}
+
+
+def test_every_class_has_its_share_of_every_part() -> None:
+    dataset = datasets.load("digits")
+    for labelled in (dataset.cloud, dataset.test):
+        shares = np.bincount(labelled.labels, minlength=10) / len(labelled.labels)
+        assert np.abs(shares - 0.1).max() < 0.005
+
+
+def test_mnist_is_read_from_the_published_files_and_padded(mnist_root: Path) -> None:
+    dataset = datasets.load("mnist", mnist_root)
+    assert [part.shape for part in parts(dataset)] == [(270, 1, 32, 32), (30, 1, 32, 32), (50, 1, 32, 32)]
+    for part in parts(dataset):
+        framed = part.copy()
+        framed[:, :, 2:-2, 2:-2] = 0
+        assert part.dtype == np.uint8 and part.any() and not framed.any()
+    numbers = [part[:, 0, 2, 2].astype(int) * 256 + part[:, 0, 2, 3] for part in parts(dataset)]
+    assert sorted([*numbers[0], *numbers[1]]) == list(range(300))
+    assert (numbers[0] % 10 == dataset.cloud.labels).all() and (numbers[2] % 10 == dataset.test.labels).all()
+    assert np.bincount(numbers[1] % 10).tolist() == [3] * 10
+
+
+def test_two_loads_split_alike(mnist_root: Path) -> None:
+    one, other = datasets.load("mnist", mnist_root), datasets.load("mnist", mnist_root)
+    assert all((a == b).all() for a, b in zip(parts(one), parts(other), strict=True))
+
+
+def test_files_that_are_missing_and_cannot_be_had_are_named_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")  # nobody there: no download, wherever the test runs
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(UnknownDataset) as caught:
+        datasets.load("mnist", tmp_path)
+    said = str(caught.value)
+    assert str(tmp_path / "MNIST" / "raw") in said and "--data-root" in said
+    assert "\n" not in said
+
+
+def test_a_root_that_is_a_file_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(UnknownDataset, match="file/MNIST/raw"):
+        datasets.load("mnist", file)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an idx file", b"\x00\x00\x08\x03\x00\x00\x00\x09"])
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_a_broken_file_is_said(mnist_root: Path, name: str, content: bytes) -> None:
+    (mnist_root / "MNIST" / "raw" / name).write_bytes(content)
+    with pytest.raises(UnknownDataset, match="MNIST cannot be read from"):
+        datasets.load("mnist", mnist_root)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UnknownDataset, match=r"no dataset 'cats'\. Known: digits, mnist"):
+        datasets.load("cats")

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+
+from shared.pixels import from_array, shift, to_float, to_uint8
+from shared.seeding import rng
+
+EVERY_VALUE = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+
+
+def test_every_value_survives_the_way_to_float_and_back() -> None:
+    floats = to_float(EVERY_VALUE)
+    assert (floats.min().item(), floats.max().item()) == (-1, 1)
+    assert torch.equal(to_uint8(floats), EVERY_VALUE)
+
+
+def test_floats_are_rounded_to_the_nearest_and_clipped() -> None:
+    step = 2 / 255
+    floats = torch.tensor([-9.0, -1.0, -1 + 0.4 * step, -1 + 0.6 * step, 1 - 0.4 * step, 1.0, 9.0])
+    assert to_uint8(floats).tolist() == [0, 0, 0, 1, 255, 255, 255]
+
+
+def test_an_array_that_nobody_may_write_gives_a_tensor_of_its_own() -> None:
+    array = np.full((1, 1, 2, 2), 255, np.uint8)
+    array.flags.writeable = False
+    tensor = from_array(array)
+    tensor.zero_()
+    assert (array == 255).all()
+    writable = np.zeros((1, 1, 2, 2), np.uint8)
+    tensor = from_array(writable)
+    writable[:] = 255
+    assert (tensor == -1).all()
+
+
+def test_a_shift_moves_every_image_by_its_own_offset_and_keeps_its_content() -> None:
+    B, radius = 200, 2
+    images_BCHW = torch.zeros(B, 2, 9, 9)
+    images_BCHW[:, :, 4, 4] = torch.tensor([1.0, 2.0])
+    moved_BCHW = shift(images_BCHW, radius, rng(0))
+    places = moved_BCHW.nonzero()
+    assert len(places) == 2 * B  # each of the two dots once, in both channels at the same place
+    assert torch.equal(moved_BCHW.sum((2, 3)), images_BCHW.sum((2, 3)))
+    offsets = {(int(row) - 4, int(column) - 4) for _, _, row, column in places}
+    assert offsets == {(row, column) for row in range(-radius, radius + 1) for column in range(-radius, radius + 1)}
+
+
+def test_a_shift_repeats_the_edge() -> None:
+    rows = torch.arange(5.0)[None, None, :, None].expand(50, 1, 5, 5)
+    moved = shift(rows, 1, rng(0))
+    assert {tuple(image[0, :, 2].tolist()) for image in moved} == {
+        (0, 0, 1, 2, 3),
+        (0, 1, 2, 3, 4),
+        (1, 2, 3, 4, 4),
+    }
+
+
+def test_no_radius_no_shift_and_the_same_generator_the_same_shift() -> None:
+    images = torch.rand(8, 1, 8, 8, generator=rng(1))
+    assert torch.equal(shift(images, 0, rng(0)), images)
+    assert torch.equal(shift(images, 2, rng(0)), shift(images, 2, rng(0)))
+    assert not torch.equal(shift(images, 2, rng(0)), shift(images, 2, rng(1)))
+
+
+@pytest.mark.parametrize("radius", [0, 2])
+def test_gradients_pass_through_a_shift(radius: int) -> None:
+    images = torch.rand(3, 1, 4, 4, generator=rng(2), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: shift(x, radius, rng(3)) ** 2, images)
