@@ -14,9 +14,9 @@ from shared.errors import InvalidConfig
 
 
 class Section(BaseModel):
-    """Frozen; unknown names are refused."""
+    """Frozen; unknown names and numbers that JSON does not know are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Deprivatization(Section):
@@ -125,7 +125,7 @@ def resolve(file: Path | None, flags: dict[str, Any]) -> Config:
         InvalidConfig: unreadable file, unknown name, or a value out of range; names the field.
     """
     changes = merge(_read(file) if file else {}, flags)
-    recipe = RECIPES.get(changes.get("dataset", "digits"), Config)
+    recipe = RECIPES.get(str(changes.get("dataset", "digits")), Config)
     return parse(merge(recipe().model_dump(), changes))
 
 

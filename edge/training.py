@@ -91,6 +91,9 @@ class Training:
             return 0
         try:
             saved = torch.load(self.path, weights_only=True, map_location="cpu")
+            if saved["stage"] != self.stage:
+                raise ValueError
+            curves, done = dict(saved["curves"]), int(saved["done"])
             for name, part in self.parts.items():
                 part.load_state_dict(saved["parts"][name])
         except Exception as error:  # torch.load has no error of its own; whatever it is, the file is of no use
@@ -98,6 +101,5 @@ class Training:
                 f"{self.path} is not a readable state of {self.stage} ({type(error).__name__}). "
                 "Delete it to start this stage anew; answers that were paid for are kept elsewhere."
             ) from None
-        self.curves.update(saved["curves"])
-        done: int = saved["done"]
+        self.curves.update(curves)
         return done
