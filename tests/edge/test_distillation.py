@@ -1,0 +1,244 @@
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edge.config import Config
+from edge.distillation import STAGE, Alignment, Best, distill, fill_pool, predict, schedule, split
+from edge.gan import Generator
+from edge.journal import TransferSet
+from edge.training import Curves, Watcher
+from shared import pixels
+from shared.errors import InvalidConfig, Stopped
+from shared.protocol import LABEL, LOGITS, PROBABILITIES
+from shared.seeding import seed_initial_weights
+from tests.edge.small import K, Projection, digits, small_config
+
+OUTPUTS = [LOGITS, PROBABILITIES, LABEL]
+
+
+@pytest.fixture
+def generator() -> Generator:
+    """Untrained, in evaluation mode; any smooth map from latents to images will do."""
+    seed_initial_weights(0, "generator of a test")
+    return Generator(K, (1, 8, 8), width=8).eval()
+
+
+def pool(output: str = LOGITS, images: NDArray[np.uint8] | None = None) -> TransferSet:
+    """Digits with the answers of a teacher of known maths."""
+    return Projection(output).pairs(digits().edge[:60] if images is None else images)
+
+
+def with_another_answer(pairs: TransferSet, place: int) -> TransferSet:
+    answers = np.array(pairs.answers)
+    answers[place] = answers[place][::-1] + 1 if answers.ndim > 1 else (answers[place] + 1) % K
+    return TransferSet(pairs.images, answers, pairs.output)
+
+
+def trained(pairs: TransferSet, generator: Generator, config: Config) -> tuple[list[torch.Tensor], Curves]:
+    """Weights after the last step, whichever was selected, and curves."""
+    alignment = Alignment(pairs, generator, config, shift=1)
+    curves: Curves = {}
+    for done in range(config.distillation.steps):
+        for name, value in alignment.step(done).items():
+            curves.setdefault(name, []).append((done + 1, value))
+    return [tensor.clone() for tensor in alignment.student.state_dict().values()], curves
+
+
+def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def state(model: nn.Module) -> list[torch.Tensor]:
+    return list(model.state_dict().values())
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_student_learns_a_teacher_of_known_maths_from_every_kind_of_answer(
+    generator: Generator, output: str
+) -> None:
+    teacher, images = Projection(output), np.concatenate([digits().edge, digits().cloud.images])
+    config = small_config(distillation={"steps": 120, "batch": 64, "evaluate_every": 60})
+    student, curves = distill(teacher.pairs(images), generator, config, shift=0)
+    unseen = digits().test.images
+    agreement = (
+        predict(student, pixels.from_array(unseen)).argmax(1).numpy() == teacher.logits(unseen).argmax(1)
+    ).mean()
+    assert agreement > 0.5  # of ten classes
+    answer_term = [value for _, value in curves["answer term"]]
+    assert np.mean(answer_term[-20:]) < 0.7 * np.mean(answer_term[:20])
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_weight_of_zero_switches_its_term_off(generator: Generator, output: str) -> None:
+    weights = {"both": (0.01, 1.0), "image only": (0.01, 0.0), "answers only": (0.0, 1.0)}
+    students, curves = {}, {}
+    for name, (image_weight, kl_weight) in weights.items():
+        config = small_config(distillation={"image_weight": image_weight, "kl_weight": kl_weight})
+        students[name], curves[name] = trained(pool(output), generator, config)
+    held_out = {"held-out agreement", "held-out distance"}
+    assert curves["both"].keys() - held_out == {"answer term", "image term"}
+    assert curves["image only"].keys() - held_out == {"image term"}
+    assert curves["answers only"].keys() - held_out == {"answer term"}
+    assert not any(
+        equal(students[one], students[other])
+        for one, other in [("both", "image only"), ("both", "answers only"), ("image only", "answers only")]
+    )
+
+
+def test_without_the_image_term_the_generator_does_not_matter(generator: Generator) -> None:
+    other = copy.deepcopy(generator)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(3)
+    for image_weight, same in ((0.0, True), (0.01, False)):
+        config = small_config(distillation={"image_weight": image_weight})
+        one, two = (trained(pool(), generated_by, config)[0] for generated_by in (generator, other))
+        assert equal(one, two) == same
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_held_out_answers_select_and_never_train(generator: Generator, output: str) -> None:
+    config, pairs = small_config(distillation={"steps": 20, "batch": 64}), pool(output)
+    learnt, held_out = split(len(pairs), config.distillation.held_out, config.seed)
+    before, curves = trained(pairs, generator, config)
+    after, other_curves = trained(with_another_answer(pairs, int(held_out[0])), generator, config)
+    assert equal(before, after)
+    assert curves["held-out distance"] != other_curves["held-out distance"]
+    after, _ = trained(with_another_answer(pairs, int(learnt[0])), generator, config)
+    assert not equal(before, after)
+
+
+@pytest.mark.parametrize(("count", "share", "held_out"), [(100, 0.1, 10), (9, 0.1, 1), (2, 0.1, 1), (11, 0.4, 4)])
+def test_the_pool_is_split_without_rest_or_overlap(count: int, share: float, held_out: int) -> None:
+    learn, select = split(count, share, seed=3)
+    assert sorted([*learn.tolist(), *select.tolist()]) == list(range(count))
+    assert len(select) == held_out
+    assert torch.equal(select, split(count, share, seed=3)[1])
+
+
+def test_another_seed_holds_out_others() -> None:
+    assert split(100, 0.1, seed=0)[1].tolist() != split(100, 0.1, seed=1)[1].tolist()
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_the_grafted_generator_stays_as_step_1_left_it(generator: Generator, output: str) -> None:
+    generator.train().requires_grad_(True)
+    before = [tensor.clone() for tensor in state(generator)]
+    distill(pool(output), generator, small_config(), shift=1)
+    assert equal(before, state(generator))
+    assert all(parameter.grad is None for parameter in generator.parameters())
+
+
+def test_the_same_seed_gives_the_same_student_and_another_seed_another(generator: Generator) -> None:
+    one, other, reseeded = (state(distill(pool(), generator, small_config(seed=s), shift=1)[0]) for s in (4, 4, 5))
+    assert equal(one, other) and not equal(one, reseeded)
+
+
+@pytest.mark.parametrize("steps", [0, 5, 11])
+def test_a_stopped_run_ends_as_the_undisturbed_one(generator: Generator, tmp_path: Path, steps: int) -> None:
+    student, curves = distill(pool(), generator, small_config(), shift=1)
+    seen: list[int] = []
+    watcher = Watcher(
+        should_stop=lambda: len(seen) >= steps, on_step=lambda stage, done, total, values: seen.append(done)
+    )
+    with pytest.raises(Stopped, match=f"Stopped in {STAGE} at step {steps} of 12"):
+        distill(pool(), generator, small_config(), shift=1, state=tmp_path / "state", watcher=watcher)
+    resumed, resumed_curves = distill(pool(), generator, small_config(), shift=1, state=tmp_path / "state")
+    assert equal(state(resumed), state(student)) and resumed_curves == curves
+
+
+def test_the_student_that_agreed_best_is_kept_and_of_equals_the_nearer() -> None:
+    def student(weight: float) -> nn.Module:
+        layer = nn.Linear(1, 1)
+        nn.init.constant_(layer.weight, weight)
+        return layer
+
+    best = Best(student(0))
+    kept = []
+    for number, (agreement, distance) in enumerate([(0.5, 9), (0.4, 1), (0.5, 8), (0.5, 8), (0.6, 20), (0.6, 21)], 1):
+        best.offer(student(number), agreement, distance)
+        kept.append(best.student.weight.item())  # type: ignore[operator]
+    assert kept == [1, 1, 3, 3, 5, 5]
+    resumed = Best(student(0))
+    resumed.load_state_dict(best.state_dict())
+    resumed.offer(student(9), 0.6, 20.5)
+    assert resumed.student.weight.item() == 5  # type: ignore[operator]
+
+
+def test_the_student_that_comes_back_has_the_best_held_out_score_of_the_curves(generator: Generator) -> None:
+    config, pairs = small_config(distillation={"steps": 24, "evaluate_every": 3}), pool()
+    student, curves = distill(pairs, generator, config, shift=1)
+    _, held_out = split(len(pairs), config.distillation.held_out, config.seed)
+    agreed = predict(student, pixels.from_array(pairs.images[held_out])).argmax(1).numpy()
+    agreement = (agreed == pairs.answers[held_out].argmax(1)).mean()
+    seen = [value for _, value in curves["held-out agreement"]]
+    assert len(seen) == 8 and agreement == pytest.approx(max(seen))
+    assert not student.training
+
+
+def test_every_student_is_looked_at_after_the_last_step(generator: Generator) -> None:
+    _, curves = distill(pool(), generator, small_config(distillation={"steps": 5, "evaluate_every": 3}), shift=1)
+    assert [step for step, _ in curves["held-out agreement"]] == [3, 5]
+
+
+def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
+    rates = [schedule(done, 100) for done in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[4] == pytest.approx(0.5)
+    assert rates[9] == 1 == max(rates)
+    assert rates[54] == pytest.approx(0.5)
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+    assert rates[:10] == sorted(rates[:10]) and rates[9:] == sorted(rates[9:], reverse=True)
+    assert schedule(0, 1) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_pool_is_made_by_the_generator_from_the_prior(generator: Generator) -> None:
+    teacher = Projection()
+    pairs = fill_pool(generator, teacher, 40, small_config())
+    ((stage, asked),) = teacher.questions
+    assert stage == STAGE and asked.dtype == np.uint8 and asked.shape == (40, 1, 8, 8)
+    assert (pairs.images == asked).all()
+    again, reseeded = Projection(), Projection()
+    fill_pool(generator, again, 40, small_config())
+    fill_pool(generator, reseeded, 40, small_config(seed=1))
+    assert (again.questions[0][1] == asked).all() and (reseeded.questions[0][1] != asked).any()
+
+
+def test_predicting_changes_nothing(generator: Generator) -> None:
+    student = Alignment(pool(), generator, small_config(), shift=1).student
+    before = [tensor.clone() for tensor in state(student)]
+    images_NCHW = pixels.from_array(digits().edge)
+    student.train()
+    logits_NK = predict(student, images_NCHW)
+    assert student.training and equal(before, state(student)) and not logits_NK.requires_grad
+    torch.testing.assert_close(predict(student.eval(), images_NCHW[:7]), logits_NK[:7])
+
+
+def test_targets_that_only_differ_by_a_constant_teach_the_same_from_probabilities(generator: Generator) -> None:
+    class Lifted(Projection):
+        def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return super().logits(images) + np.float32(3)
+
+    images = digits().edge[:60]
+    for output, same in ((PROBABILITIES, True), (LOGITS, False)):
+        one, other = (
+            trained(teacher(output).pairs(images), generator, small_config(distillation={"steps": 3}))[1]
+            for teacher in (Projection, Lifted)
+        )
+        close = [
+            math.isclose(a, b, rel_tol=1e-3)
+            for (_, a), (_, b) in zip(one["image term"], other["image term"], strict=True)
+        ]
+        assert close == [same] * 3
+
+
+def test_an_unknown_architecture_is_refused(generator: Generator) -> None:
+    changes: dict[str, Any] = {"student": "resnet7"}
+    with pytest.raises(InvalidConfig, match="resnet7"):
+        distill(pool(), generator, small_config(**changes), shift=1)
