@@ -1,4 +1,4 @@
-"""`mekd-server`: train a teacher, serve it, and manage the keys of those who may ask it.
+"""`mekd-server`: train a teacher, serve it, manage the keys of those who may ask it, and keep the books.
 
 torch and the web framework are imported by the commands that need them, so that the others answer at once.
 """
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from server import keys_cli
+from server import keys_cli, ledger_cli
 from shared import compute
 from shared.errors import MekdError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys_cli.app, name="keys")
+app.add_typer(ledger_cli.app, name="ledger")
 console = Console(stderr=True)
 
 

@@ -1,4 +1,7 @@
-"""`mekd-server keys`: make, list and revoke the keys of those who may ask. A key is shown once and never kept."""
+"""`mekd-server keys`: make, list, top up, rotate and revoke the keys of those who may ask.
+
+A key is shown once and never kept.
+"""
 
 import re
 import time
@@ -13,18 +16,22 @@ from server.auth import key_hash, new_key
 from server.disclosure import POLICIES
 from server.key_file import write_key
 from server.ledger import open_ledger
-from server.ledger.protocol import Account, Client
+from server.ledger.protocol import LARGEST_COUNT, Account, Client
 from shared.errors import InvalidConfig
 
-SECONDS_PER_DAY = 86_400
-LARGEST_COUNT = 2**53  # beyond it, readers of JSON disagree about whole numbers
+SECONDS_PER_DAY, SECONDS_PER_HOUR = 86_400, 3600
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 app = typer.Typer(help="Keys of those who may ask.", no_args_is_help=True)
 console = Console(stderr=True)
 
+KeyFileOption = Annotated[Path | None, typer.Option(help="Write the key here (mode 0600), not to stdout.")]
+NameArgument = Annotated[str, typer.Argument(help="Name of the key.")]
 LedgerOption = Annotated[
-    str, typer.Option("--ledger", envvar="MEKD_SERVER_LEDGER", help="Path or sqlite:/// URL of the ledger.")
+    str,
+    typer.Option(
+        "--ledger", envvar="MEKD_SERVER_LEDGER", help="Path, sqlite:/// or postgresql:// URL of the ledger."
+    ),
 ]
 DEFAULT_LEDGER = "sqlite:///data/ledger.sqlite"
 
@@ -36,7 +43,7 @@ def create(
     policy: Annotated[str, typer.Option(help="What it may see: logits, probabilities or top1.")] = "logits",
     images_per_minute: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, help="How fast it may ask.")] = 60_000,
     expires_days: Annotated[float | None, typer.Option(min=0, help="Days until it expires; default: never.")] = None,
-    key_file: Annotated[Path | None, typer.Option(help="Write the key here (mode 0600), not to stdout.")] = None,
+    key_file: KeyFileOption = None,
     if_missing: Annotated[bool, typer.Option("--if-missing", help="Do nothing where the name is taken.")] = False,
     ledger: LedgerOption = DEFAULT_LEDGER,
 ) -> None:
@@ -52,12 +59,14 @@ def create(
             _keep(name, key_file, if_missing)
             return
         key = new_key()
-        if key_file is not None:
-            write_key(
-                key_file, key
-            )  # before the account: a crash in between leaves a file that the next run replaces
+        if key_file is not None:  # before the account: a crash in between leaves a file that the next run replaces
+            write_key(key_file, key)
         desk.create(account, key_hash(key))
     console.print(f"Key '{name}': {budget} images, policy {policy}, {images_per_minute} images per minute.")
+    _hand_out(key, key_file)
+
+
+def _hand_out(key: str, key_file: Path | None) -> None:
     if key_file is None:
         print(key)  # noqa: T201 - for scripts to read
     else:
@@ -95,10 +104,39 @@ def _state(client: Client) -> str:
 
 
 @app.command()
-def revoke(
-    name: Annotated[str, typer.Argument(help="Name of the key.")], ledger: LedgerOption = DEFAULT_LEDGER
+def top_up(
+    name: NameArgument,
+    add: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, help="Images to add to the budget.")],
+    ledger: LedgerOption = DEFAULT_LEDGER,
 ) -> None:
-    """Refuse a key from now on. What it bought stays on record."""
+    """Raise a key's budget. Servers that run honour it from the next question on."""
+    with open_ledger(ledger) as desk:
+        client = desk.top_up(name, add)
+    console.print(
+        f"Key '{name}': {client.account.budget} images, {client.spent} spent, {client.remaining} remaining."
+    )
+
+
+@app.command()
+def rotate(
+    name: NameArgument,
+    grace_hours: Annotated[float, typer.Option(min=0, help="How long the old secret still works.")] = 0,
+    key_file: KeyFileOption = None,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+) -> None:
+    """Give a key a new secret; budget, spending and paid answers stay. It goes where `create` puts it."""
+    key = new_key()
+    with open_ledger(ledger) as desk:
+        desk.rotate(name, key_hash(key), time.time(), grace_hours * SECONDS_PER_HOUR)
+    if key_file is not None:
+        write_key(key_file, key)
+    console.print(f"Key '{name}' has a new secret; the old one works for {grace_hours:g} hours more.")
+    _hand_out(key, key_file)
+
+
+@app.command()
+def revoke(name: NameArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
+    """Refuse a key, with all its secrets, from now on. What it bought stays on record."""
     with open_ledger(ledger) as desk:
         desk.revoke(name, time.time())
     console.print(f"Key '{name}' is revoked.")

@@ -18,6 +18,7 @@
         ├── NotFound             404       exit 6
         ├── SlowBody             408       exit 6
         ├── RequestInFlight      409       exit 6   same key again later
+        ├── AnswerPruned         410       exit 6   paid before; the answer is no longer kept
         ├── PayloadTooLarge      413       exit 6
         ├── UnsupportedMedia     415       exit 6
         ├── KeyReused            422       exit 6   idempotency key already bought another answer
@@ -155,6 +156,12 @@ class RequestInFlight(ApiError):
     """The same idempotency key is being answered at this moment; member `retry_after` in seconds."""
 
     code, status, title = "request-in-flight", 409, "Request in flight"
+
+
+class AnswerPruned(ApiError):
+    """The idempotency key was charged, but its answer is not kept any more."""
+
+    code, status, title = "answer-pruned", 410, "Answer pruned"
 
 
 class PayloadTooLarge(ApiError):

@@ -2,22 +2,25 @@
 
 Five invariants hold at every moment, also after a crash and with several servers on one database:
 
-1. a client's `spent` is the sum of its requests' costs;
-2. `spent` never exceeds the budget;
-3. an idempotency key is charged at most once;
-4. a request is stored if, and only if, it was charged, and then it can be replayed;
-5. no answer leaves the server unpaid: `settle` returns after the commit.
+I1. a client's `spent` is the sum of its requests' costs;
+I2. `spent` never exceeds the budget;
+I3. an idempotency key is charged at most once;
+I4. a request is stored if, and only if, it was charged, and then it can be replayed until the operator prunes it;
+I5. no answer leaves the server unpaid: `settle` returns after the commit.
 """
 
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from server.ledger.books import Audit, Charge
 from shared.errors import BudgetExhausted, KeyReused
+
+LARGEST_COUNT = 2**53  # of images; beyond it, readers of JSON disagree about whole numbers
 
 
 @dataclass(frozen=True)
 class Account:
-    """What an operator decides when making a key. `expires` is in seconds since 1970."""
+    """What an operator decides about a key. `expires` is in seconds since 1970."""
 
     name: str
     budget: int
@@ -28,7 +31,11 @@ class Account:
 
 @dataclass(frozen=True)
 class Client:
-    """A key's account as it stood when it was read; all counts are images."""
+    """A key's account as it stood when it was read; all counts are images.
+
+    `key_hash` is that of the secret it was found by. Found by one that was rotated away, `account.expires` is the
+    end of that secret's grace, if the key does not expire before.
+    """
 
     id: int
     account: Account
@@ -50,7 +57,7 @@ class Client:
         return BudgetExhausted(
             f"Budget exhausted: {self.spent} of {self.account.budget} images used by key '{self.account.name}', "
             f"{self.remaining} remaining, {requested} requested. Ask about at most {self.remaining} images, "
-            "or have the operator make a key with a larger budget (`mekd-server keys create`).",
+            f"or have the operator raise the budget (`mekd-server keys top-up {self.account.name} --add IMAGES`).",
             remaining=self.remaining,
             requested=requested,
         )
@@ -93,7 +100,11 @@ class Ledger(Protocol):
         ...
 
     async def answer(self, client: Client, key: str) -> StoredAnswer | None:
-        """What this client bought under the idempotency `key`."""
+        """What this client bought under the idempotency `key`.
+
+        Raises:
+            AnswerPruned: it was bought, and pruned since.
+        """
         ...
 
     async def settle(self, client: Client, key: str, cost: int, answer: StoredAnswer) -> Settled:
@@ -104,7 +115,17 @@ class Ledger(Protocol):
         Raises:
             BudgetExhausted: the client cannot pay.
             KeyReused: the key was charged for another question.
-            Unavailable: another process keeps the database locked.
+            AnswerPruned: the key was charged, and its answer pruned since.
+            Unavailable: the database is locked for too long, or away. The outcome may be unknown; the same again
+                is safe.
+        """
+        ...
+
+    async def check_writable(self) -> None:
+        """Return if a charge could be committed now.
+
+        Raises:
+            Unavailable: it could not.
         """
         ...
 
@@ -124,8 +145,24 @@ class KeyDesk(Protocol):
         """All accounts, by name."""
         ...
 
+    def top_up(self, name: str, images: int) -> Client:
+        """Raise the budget by `images`; the account as it stands then.
+
+        Raises:
+            InvalidConfig: no such name, or the budget would exceed `LARGEST_COUNT`.
+        """
+        ...
+
+    def rotate(self, name: str, key_hash: bytes, now: float, grace_seconds: float) -> None:
+        """Give the key a new secret. Those it had are known for `grace_seconds` from `now` on, then refused.
+
+        Raises:
+            InvalidConfig: no such name, or the key is revoked or expired.
+        """
+        ...
+
     def revoke(self, name: str, now: float) -> None:
-        """Refuse the key from now on; its account stays on record.
+        """Refuse the key, with all its secrets, from now on; its account stays on record.
 
         Raises:
             InvalidConfig: no such name.
@@ -134,4 +171,24 @@ class KeyDesk(Protocol):
 
     def close(self) -> None:
         """Finish what is queued and close the database."""
+        ...
+
+
+class Books(Protocol):
+    """What the `ledger` commands need. Blocking; safe while servers work on the same database."""
+
+    def audit(self) -> Audit:
+        """Look for every row that breaks an invariant."""
+        ...
+
+    def clients(self) -> list[Client]:
+        """All accounts, by name."""
+        ...
+
+    def charges(self, client: Client, after: str) -> list[Charge]:
+        """A page of the client's charges, by idempotency key, from the one following `after` on; empty at the end."""
+        ...
+
+    def prune(self, before: float, now: float) -> int:
+        """Drop answers that were paid before `before`, in seconds since 1970; how many. Their charges stay."""
         ...

@@ -5,119 +5,81 @@ Each operation stands in a savepoint of its own, so that a refused one takes not
 learns an outcome before the group's COMMIT.
 """
 
-import asyncio
 import queue
 import sqlite3
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any
 
-from server.ledger.protocol import Account, Client, Settled, StoredAnswer
+from server.ledger import schema
+from server.ledger.books import Audit, Fault
+from server.ledger.database import DatabaseLedger
+from server.ledger.session import Failpoint, Operation, Result, Row, Session, Value, no_failpoint
 from shared.errors import InvalidConfig, Unavailable
 
-SCHEMA_VERSION = 1
-SCHEMA = (
-    """
-    CREATE TABLE clients (
-        id INTEGER PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
-        key_hash BLOB NOT NULL UNIQUE,
-        budget INTEGER NOT NULL,
-        spent INTEGER NOT NULL DEFAULT 0 CHECK (0 <= spent AND spent <= budget),
-        policy TEXT NOT NULL,
-        images_per_minute INTEGER NOT NULL CHECK (images_per_minute > 0),
-        expires REAL,
-        revoked REAL
-    ) STRICT
-    """,
-    """
-    CREATE TABLE requests (
-        client_id INTEGER NOT NULL REFERENCES clients (id),
-        key TEXT NOT NULL,
-        fingerprint BLOB NOT NULL,
-        cost INTEGER NOT NULL CHECK (cost > 0),
-        response BLOB NOT NULL,
-        header_length INTEGER,
-        created REAL NOT NULL,
-        PRIMARY KEY (client_id, key)
-    ) STRICT
-    """,
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
 BUSY_SECONDS = 10.0
 GROUP_LIMIT = 256
 
-Result = TypeVar("Result")
-Operation = Callable[[sqlite3.Connection], Any]
 
-_CLIENT = "SELECT id, name, budget, policy, images_per_minute, expires, spent, revoked, key_hash FROM clients"
-_ANSWER = "SELECT fingerprint, response, header_length FROM requests WHERE client_id = ? AND key = ?"
+class _SqliteSession:
+    """A connection that stops at `failpoint` after every statement."""
+
+    def __init__(self, connection: sqlite3.Connection, failpoint: Failpoint = no_failpoint) -> None:
+        self.connection, self._failpoint = connection, failpoint
+
+    def execute(self, statement: str, /, **values: Value) -> list[Row]:
+        """See `Session.execute`."""
+        rows = self.connection.execute(statement, values).fetchall()
+        self._failpoint(statement)
+        return rows
 
 
-class SqliteLedger:
-    """Implements `Ledger` and `KeyDesk`. To be closed, or used as a context manager.
+class SqliteLedger(DatabaseLedger):
+    """Implements `Ledger`, `KeyDesk` and `Books`. To be closed, or used as a context manager.
 
     Raises:
-        InvalidConfig: the file is no ledger, or a newer version of this program wrote it.
+        InvalidConfig: the file is no ledger, of another version, or not there while `create` is false.
     """
 
-    def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
-        self._write_connection = _open(path, busy_seconds)
-        self._read_connection = _open(path, busy_seconds)
-        self._queue: queue.SimpleQueue[tuple[Operation, Future[Any]] | None] = queue.SimpleQueue()
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        busy_seconds: float = BUSY_SECONDS,
+        failpoint: Failpoint = no_failpoint,
+    ) -> None:
+        if not create:
+            _must_exist(path)
+        self._path = path
+        self._write_session = _SqliteSession(_open(path, busy_seconds), failpoint)
+        self._read_session = _SqliteSession(_open(path, busy_seconds))
+        self._queue: queue.SimpleQueue[tuple[Operation[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_groups, name="ledger-writer")
         self._writer.start()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ledger-reader")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def client(self, key_hash: bytes) -> Client | None:
-        """See `Ledger.client`."""
-        select = f"{_CLIENT} WHERE key_hash = ?"
-        row = await self._read(lambda: self._read_connection.execute(select, (key_hash,)).fetchone())
-        return None if row is None else _client(row)
-
-    async def answer(self, client: Client, key: str) -> StoredAnswer | None:
-        """See `Ledger.answer`."""
-        return await self._read(lambda: _stored(self._read_connection, client, key))
-
-    async def settle(self, client: Client, key: str, cost: int, answer: StoredAnswer) -> Settled:
-        """See `Ledger.settle`."""
-        return await asyncio.wrap_future(self._submit(lambda db: _settle(db, client, key, cost, answer)))
-
-    def create(self, account: Account, key_hash: bytes) -> None:
-        """See `KeyDesk.create`."""
-        self._submit(lambda db: _create(db, account, key_hash)).result()
-
-    def clients(self) -> list[Client]:
-        """See `KeyDesk.clients`."""
-        select = f"{_CLIENT} ORDER BY name"
-        return self._reader.submit(lambda: [_client(row) for row in self._read_connection.execute(select)]).result()
-
-    def revoke(self, name: str, now: float) -> None:
-        """See `KeyDesk.revoke`."""
-        self._submit(lambda db: _revoke(db, name, now)).result()
+    def audit(self) -> Audit:
+        """See `Books.audit`; also has SQLite look over its file."""
+        found = super().audit()
+        damage = [text for (text,) in self._read(_damage).result() if text != "ok"]
+        return replace(found, faults=(*(Fault("file", str(self._path), text) for text in damage), *found.faults))
 
     def close(self) -> None:
         """See `KeyDesk.close`."""
         self._queue.put(None)
         self._writer.join()
         self._reader.shutdown()
-        self._read_connection.close()
-        self._write_connection.close()
+        self._read_session.connection.close()
+        self._write_session.connection.close()
 
-    async def _read(self, function: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, function)
+    def _read(self, operation: Operation[Result]) -> "Future[Result]":
+        return self._reader.submit(operation, self._read_session)
 
-    def _submit(self, operation: Callable[[sqlite3.Connection], Result]) -> "Future[Result]":
+    def _write(self, operation: Operation[Result]) -> "Future[Result]":
         future: Future[Result] = Future()
         future.set_running_or_notify_cancel()  # a caller that gives up must not make the writer stumble
         self._queue.put((operation, future))
@@ -133,7 +95,7 @@ class SqliteLedger:
                     break
                 group.append(following)
             try:
-                outcomes = _commit(self._write_connection, [operation for operation, _ in group])
+                outcomes = _commit(self._write_session, [operation for operation, _ in group])
             except Exception as error:
                 outcomes = [error] * len(group)
             for (_, future), outcome in zip(group, outcomes, strict=True):
@@ -143,74 +105,60 @@ class SqliteLedger:
                     future.set_result(outcome)
 
 
-def _commit(db: sqlite3.Connection, operations: list[Operation]) -> list[Any]:
+def migrate_sqlite(path: Path) -> int:
+    """Bring the ledger at `path` to this program's schema; the version it had. No server may have it open.
+
+    Raises:
+        InvalidConfig: no ledger, one of a newer version, or one in use.
+    """
+    _must_exist(path)
+    try:
+        with closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as db:
+            db.execute("BEGIN EXCLUSIVE")
+            version = _version(db)
+            if version == 0 or version > schema.VERSION:
+                raise _wrong_version(path, version)
+            if version < schema.VERSION:
+                for statement in schema.SQLITE_UPGRADE:
+                    db.execute(statement)
+            db.execute("COMMIT")
+            return version
+    except sqlite3.DatabaseError as error:
+        raise InvalidConfig(f"{path} was not migrated and is as it was: {error}. Stop its servers first.") from None
+
+
+def _commit(session: _SqliteSession, operations: list[Operation[Any]]) -> list[Any]:
     """Run all in one transaction; the outcome of each is its result, or the exception that undid it alone."""
     try:
-        db.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        raise Unavailable(f"The ledger is busy ({error}). Send the same again.", retry_after=1) from None
-    outcomes: list[Any] = []
-    try:
-        for operation in operations:
-            db.execute("SAVEPOINT operation")
-            try:
-                outcomes.append(operation(db))
-            except Exception as error:
-                db.execute("ROLLBACK TO operation")
-                outcomes.append(error)
-            db.execute("RELEASE operation")
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+        session.execute("BEGIN IMMEDIATE")
+        outcomes = [_run(session, operation) for operation in operations]
+        session.execute("COMMIT")
+    except BaseException as error:
+        if session.connection.in_transaction:
+            session.connection.execute("ROLLBACK")
+        if isinstance(error, sqlite3.OperationalError):
+            raise _unavailable(error) from None
         raise
     return outcomes
 
 
-def _settle(db: sqlite3.Connection, client: Client, key: str, cost: int, answer: StoredAnswer) -> Settled:
-    inserted = db.execute(
-        "INSERT INTO requests (client_id, key, fingerprint, cost, response, header_length, created)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1",
-        (client.id, key, answer.fingerprint, cost, answer.body, answer.header_length, time.time()),
-    ).fetchone()
-    if inserted is None:
-        stored = _stored(db, client, key)
-        assert stored is not None
-        stored.check(answer.fingerprint)
-        return Settled(stored, replayed=True)
-    charged = db.execute(
-        "UPDATE clients SET spent = spent + :cost WHERE id = :id AND spent + :cost <= budget RETURNING spent",
-        {"cost": cost, "id": client.id},
-    ).fetchone()
-    if charged is None:
-        raise _client(db.execute(f"{_CLIENT} WHERE id = ?", (client.id,)).fetchone()).exhausted(cost)
-    return Settled(answer, replayed=False)
+def _run(session: _SqliteSession, operation: Operation[Any]) -> Any:
+    session.execute("SAVEPOINT operation")
+    try:
+        outcome = operation(session)
+    except Exception as error:
+        session.execute("ROLLBACK TO operation")
+        outcome = _unavailable(error) if isinstance(error, sqlite3.OperationalError) else error
+    session.execute("RELEASE operation")
+    return outcome
 
 
-def _create(db: sqlite3.Connection, account: Account, key_hash: bytes) -> None:
-    inserted = db.execute(
-        "INSERT INTO clients (name, key_hash, budget, policy, images_per_minute, expires)"
-        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING RETURNING 1",
-        (account.name, key_hash, account.budget, account.policy, account.images_per_minute, account.expires),
-    ).fetchone()
-    if inserted is None:
-        raise InvalidConfig(f"There is a key named '{account.name}' already. Choose another name.")
+def _unavailable(error: sqlite3.OperationalError) -> Unavailable:
+    return Unavailable(f"The ledger is busy or cannot be written ({error}). Send the same again.", retry_after=1)
 
 
-def _revoke(db: sqlite3.Connection, name: str, now: float) -> None:
-    update = "UPDATE clients SET revoked = coalesce(revoked, ?) WHERE name = ? RETURNING 1"
-    if db.execute(update, (now, name)).fetchone() is None:
-        raise InvalidConfig(f"There is no key named '{name}'. `mekd-server keys list` shows all.")
-
-
-def _stored(db: sqlite3.Connection, client: Client, key: str) -> StoredAnswer | None:
-    row = db.execute(_ANSWER, (client.id, key)).fetchone()
-    return None if row is None else StoredAnswer(*row)
-
-
-def _client(row: tuple[Any, ...]) -> Client:
-    id_, name, budget, policy, images_per_minute, expires, spent, revoked, key_hash = row
-    return Client(id_, Account(name, budget, policy, images_per_minute, expires), spent, revoked, key_hash)
+def _damage(session: Session) -> list[Row]:
+    return session.execute("PRAGMA integrity_check")
 
 
 def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
@@ -222,27 +170,48 @@ def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
-            _migrate(db, path)
+            _make_tables(db, path)
         except (OSError, sqlite3.DatabaseError) as error:
             raise InvalidConfig(f"{path} cannot be used as a ledger: {error}.") from None
         undo.pop_all()
     return db
 
 
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables where there are none; refuse what this program cannot read."""
+def _make_tables(db: sqlite3.Connection, path: Path) -> None:
+    """Make the tables where there are none; refuse those of another version."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise InvalidConfig(
-                f"The ledger {path} has schema {version}, this program knows up to {SCHEMA_VERSION}. "
-                "Use the newer mekd-server that wrote it, or another ledger file."
-            )
+        version = _version(db)
         if version == 0:
-            for statement in SCHEMA:
+            for statement in schema.SQLITE_TABLES:
                 db.execute(statement)
+        elif version != schema.VERSION:
+            raise _wrong_version(path, version)
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")
         raise
+
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _wrong_version(path: Path, version: int) -> InvalidConfig:
+    if version == 0:
+        return InvalidConfig(f"{path} is an SQLite file, but no ledger. Name the right --ledger.")
+    if version > schema.VERSION:
+        return InvalidConfig(
+            f"The ledger {path} has schema {version}, this program knows up to {schema.VERSION}. "
+            "Use the newer mekd-server that wrote it, or another ledger file."
+        )
+    return InvalidConfig(
+        f"The ledger {path} has schema {version}, this program needs {schema.VERSION}. Stop its servers, back it up, "
+        f"and run: mekd-server ledger migrate --ledger {path}"
+    )
+
+
+def _must_exist(path: Path) -> None:
+    if not path.is_file():
+        raise InvalidConfig(f"There is no ledger at {path}. Name the right --ledger.")
