@@ -9,8 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.api_description import SECURITY_SCHEMES
 from server.ledger.protocol import Ledger
-from server.meter import Meter
+from server.meter import MODEL_VERSION, Meter
+from server.metrics import Metrics
 from server.observability import Observe
 from server.problems import problem
 from server.routes import router
@@ -26,19 +28,28 @@ def create_app(
 
     `clock` gives seconds since 1970, and decides when keys expire.
     """
-    meter = Meter(settings, teacher, ledger, clock)
+    metrics = Metrics()
+    meter = Meter(settings, teacher, ledger, clock, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        meter.close()
+        await meter.close()
 
-    app = FastAPI(title="MEKD server", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
-    app.state.meter = meter
+    app = FastAPI(
+        title="MEKD server",
+        version=MODEL_VERSION,
+        lifespan=lifespan,
+        openapi_url="/openapi.json" if settings.openapi else None,
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.meter, app.state.metrics = meter, metrics
     app.include_router(router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _no_such_route)
-    app.add_middleware(Observe)
+    app.add_middleware(Observe, metrics=metrics)
+    app.openapi().setdefault("components", {})["securitySchemes"] = SECURITY_SCHEMES
     return app
 
 

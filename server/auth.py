@@ -4,10 +4,12 @@ import hashlib
 import secrets
 from hmac import compare_digest
 
-from server.ledger.protocol import Client, Ledger
+from server.ledger.protocol import Account, Client, Ledger
 from shared.errors import Unauthorized
 
 PREFIX = "mekd_"
+
+_NOBODY = Client(0, Account("", 0, "top1", 1), spent=0, revoked=0.0, key_hash=bytes(32))
 
 
 def new_key() -> str:
@@ -29,8 +31,9 @@ async def authenticate(ledger: Ledger, authorization: str | None, now: float) ->
     scheme, _, key = (authorization or "").partition(" ")
     if scheme.lower() == "bearer":
         presented = key_hash(key.strip())
-        client = await ledger.client(presented)
-        if client is not None and compare_digest(client.key_hash, presented) and client.active(now):
+        client = await ledger.client(presented) or _NOBODY  # an unknown key takes the same steps as a revoked one
+        known, active = compare_digest(client.key_hash, presented), client.active(now)
+        if known & active:
             return client
     raise Unauthorized(
         "The API key is missing, unknown, revoked or expired. Send 'Authorization: Bearer <key>' "

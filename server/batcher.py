@@ -50,8 +50,12 @@ class _Job:
 class Batcher:
     """Answers `ask` with one pass, or several, of `infer`: uint8 [B, C, H, W] -> float32 [B, K]."""
 
-    def __init__(self, infer: Callable[[Images], Logits], *, model_batch: int, queue_images: int) -> None:
-        self._infer, self._model_batch, self._queue_images = infer, model_batch, queue_images
+    def __init__(
+        self, infer: Callable[[Images], Logits], *, model_batch: int, queue_images: int, queue_bytes: int
+    ) -> None:
+        self._infer, self._model_batch = infer, model_batch
+        self._queue_images, self._queue_bytes = queue_images, queue_bytes
+        self.held_images, self.held_bytes = 0, 0
         self._jobs: deque[_Job] = deque()
         self._coming = 0
         self._worker: asyncio.Task[None] | None = None
@@ -71,17 +75,29 @@ class Batcher:
         finally:
             self._coming -= 1
 
-    async def ask(self, images: Images) -> Logits:
-        """Logits [N, K] for images uint8 [N, C, H, W], in their order.
+    @contextlib.contextmanager
+    def place(self, images: Images) -> Iterator[None]:
+        """Hold a place for `images`, taken before anything is counted against the client, kept until all is done.
 
         Raises:
-            Unavailable: too many images wait already.
+            Unavailable: too many images are held already, or too many bytes.
         """
-        if self.waiting + len(images) > self._queue_images:
+        if self.held_images + len(images) > self._queue_images or self.held_bytes + images.nbytes > self._queue_bytes:
             raise Unavailable(
-                f"{self.waiting} images wait for the model, {self._queue_images} may. Send the same again later.",
+                f"The queue is full: {self.held_images} of {self._queue_images} images, {self.held_bytes} of "
+                f"{self._queue_bytes} bytes, and {len(images)} images came. Send the same again later.",
                 retry_after=1,
             )
+        self.held_images += len(images)
+        self.held_bytes += images.nbytes
+        try:
+            yield
+        finally:
+            self.held_images -= len(images)
+            self.held_bytes -= images.nbytes
+
+    async def ask(self, images: Images) -> Logits:
+        """Logits [N, K] for images uint8 [N, C, H, W], in their order; to be called inside `place(images)`."""
         job = _Job(images, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         if self._worker is None or self._worker.done():

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from server.auth import key_hash, new_key
-from server.disclosure import POLICIES
+from server.disclosure import POLICIES, parse_policy
 from server.key_file import write_key
 from server.ledger import open_ledger
 from server.ledger.protocol import LARGEST_COUNT, Account, Client
@@ -40,7 +40,7 @@ DEFAULT_LEDGER = "sqlite:///data/ledger.sqlite"
 def create(
     name: Annotated[str, typer.Option(help="Name of the key, for lists and messages.")],
     budget: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, help="Images that it may ask about in all.")],
-    policy: Annotated[str, typer.Option(help="What it may see: logits, probabilities or top1.")] = "logits",
+    policy: Annotated[str, typer.Option(help=f"What it may see, one of the forms {', '.join(POLICIES)}.")] = "logits",
     images_per_minute: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, help="How fast it may ask.")] = 60_000,
     expires_days: Annotated[float | None, typer.Option(min=0, help="Days until it expires; default: never.")] = None,
     key_file: KeyFileOption = None,
@@ -50,8 +50,7 @@ def create(
     """Make a key with a budget. The key goes to stdout, alone and this once, or into --key-file."""
     if not NAME.fullmatch(name):
         raise InvalidConfig("A name is 1 to 64 letters, digits, '.', '_' and '-', and starts with a letter or digit.")
-    if policy not in POLICIES:
-        raise InvalidConfig(f"There is no policy '{policy}'. Known: {', '.join(POLICIES)}.")
+    parse_policy(policy)
     expires = None if expires_days is None else time.time() + expires_days * SECONDS_PER_DAY
     account = Account(name, budget, policy, images_per_minute, expires)
     with open_ledger(ledger) as desk:

@@ -2,15 +2,20 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import ConfigurationError, StorageError
 
 from server.ledger.protocol import Client
-from shared.errors import InvalidRequest, RateLimited
+from shared.errors import InvalidConfig, InvalidRequest, RateLimited, Unavailable
 
 WINDOW_SECONDS = 60
+STORE_SECONDS = 2.0
+"""How long the shared store may take to connect, and to answer."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,11 @@ class _Window:
 
 
 class RateLimiter:
-    """Counts images by client, in this process's memory."""
+    """Counts images by client: in this process's memory, or in a store that several processes share."""
 
-    def __init__(self) -> None:
-        self._storage = MemoryStorage()
-        self._limiter = SlidingWindowCounterRateLimiter(self._storage)
+    def __init__(self, storage: MemoryStorage | RedisStorage) -> None:
+        self._storage = storage
+        self._limiter = SlidingWindowCounterRateLimiter(storage)
 
     async def admit(self, client: Client, images: int) -> None:
         """Count `images`, or refuse them.
@@ -61,6 +66,7 @@ class RateLimiter:
         Raises:
             InvalidRequest: more than the key may ever ask about at once; waiting would not help.
             RateLimited: too many just now; `retry_after` says when they fit.
+            Unavailable: the shared store does not answer. Nothing is admitted that cannot be counted.
         """
         limit = client.account.images_per_minute
         if images > limit:
@@ -68,18 +74,36 @@ class RateLimiter:
                 f"Key '{client.account.name}' may ask about {limit} images per minute, this request holds {images}. "
                 "Split it into smaller ones."
             )
-        if await self._limiter.hit(RateLimitItemPerMinute(limit), str(client.id), cost=images):
-            return
-        seconds = max(1, math.ceil((await self._window(client)).wait(images, limit)))
+        try:
+            if await self._limiter.hit(RateLimitItemPerMinute(limit), str(client.id), cost=images):
+                return
+            seconds = max(1, math.ceil((await self._window(client)).wait(images, limit)))
+        except StorageError:
+            raise Unavailable(
+                "The store of the rate limits does not answer. Send the same again.", retry_after=1
+            ) from None
         raise RateLimited(
             f"Key '{client.account.name}' may ask about {limit} images per minute; {images} more fit in {seconds} s.",
             retry_after=seconds,
         )
 
+    async def headers(self, client: Client) -> dict[str, str]:
+        """Where the client stands, as headers; none while the store does not answer: a paid answer is sent anyway."""
+        try:
+            return (await self.state(client)).headers
+        except StorageError:
+            return {}
+
     async def state(self, client: Client) -> RateState:
         """Where the client stands."""
         limit, window = client.account.images_per_minute, await self._window(client)
         return RateState(limit, max(0, limit - math.floor(window.used())), math.ceil(window.left))
+
+    async def close(self) -> None:
+        """Close the connections to a shared store."""
+        if isinstance(self._storage, RedisStorage) and isinstance(self._storage.bridge, RedispyBridge):
+            connection: Any = self._storage.bridge.get_connection()  # its published type lacks `aclose`
+            await connection.aclose()
 
     async def _window(self, client: Client) -> _Window:
         item = RateLimitItemPerMinute(client.account.images_per_minute)
@@ -87,3 +111,32 @@ class RateLimiter:
             item.key_for(str(client.id)), WINDOW_SECONDS
         )
         return _Window(previous, current, current_left - WINDOW_SECONDS)
+
+
+def open_rate_limiter(url: str) -> RateLimiter:
+    """A limiter on `memory://`, or on the Redis or Valkey at `redis://HOST:PORT` or `rediss://HOST:PORT`.
+
+    Raises:
+        InvalidConfig: another kind of URL, or the client library is not installed.
+    """
+    scheme = url.partition("://")[0]
+    if scheme == "memory":
+        return RateLimiter(MemoryStorage())
+    if scheme not in ("redis", "rediss"):
+        raise InvalidConfig(
+            f"There is no store of rate limits for '{scheme}://'. Give memory:// or redis://HOST:PORT."
+        )
+    try:
+        return RateLimiter(
+            RedisStorage(
+                f"async+{url}",
+                wrap_exceptions=True,
+                implementation="redispy",
+                socket_timeout=STORE_SECONDS,
+                socket_connect_timeout=STORE_SECONDS,
+            )
+        )
+    except ConfigurationError:
+        raise InvalidConfig(
+            "Rate limits in Redis or Valkey need a client library: pip install 'mekd[redis]'."
+        ) from None

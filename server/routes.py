@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.disclosure import POLICIES
-from server.ledger.protocol import Client
+from server.api_description import ANSWER, KEYED, QUESTION, refusals
+from server.disclosure import parse_policy
+from server.ledger.protocol import Client, StoredAnswer
 from server.meter import MODEL_VERSION, Meter
 from shared.protocol import (
     BINARY_EXTENSION,
@@ -39,17 +40,34 @@ TheMeter = Annotated[Meter, Depends(_meter)]
 TheClient = Annotated[Client, Depends(_client)]
 
 
-@router.post("/v2/models/{model}/infer")
+@router.post(
+    "/v2/models/{model}/infer",
+    response_class=Response,
+    responses=ANSWER | refusals(400, 401, 402, 403, 404, 408, 409, 410, 413, 415, 422, 429, 500, 503),
+    openapi_extra=KEYED | QUESTION,
+)
 async def infer(request: Request, model: str, meter: TheMeter) -> Response:
     """Ask the teacher about images; see `shared.protocol` for both forms of the body."""
     answered = await meter.answer(request, model)
-    answer, replayed = answered.settled.answer, answered.settled.replayed
+    replayed = answered.settled.replayed
     request.state.images, request.state.replayed = answered.images, replayed
-    headers = {
-        **Message(answer.body, answer.header_length).headers,
-        **(await meter.limiter.state(answered.client)).headers,
-        IDEMPOTENCY_KEY: answered.key,
-    }
+    headers = await meter.limiter.headers(answered.client)
+    return _paid(answered.settled.answer, answered.key, replayed, headers)
+
+
+@router.get(
+    "/v1/results/{key:path}",
+    response_class=Response,
+    responses=ANSWER | refusals(400, 401, 404, 409, 410, 429, 500, 503),
+    openapi_extra=KEYED,
+)
+async def result(key: str, meter: TheMeter, client: TheClient) -> Response:
+    """Fetch again, free, what was bought under this idempotency key."""
+    return _paid(await meter.bought(client, key), key, replayed=True, headers={})
+
+
+def _paid(answer: StoredAnswer, key: str, replayed: bool, headers: dict[str, str]) -> Response:
+    headers = {**Message(answer.body, answer.header_length).headers, **headers, IDEMPOTENCY_KEY: key}
     if replayed:
         headers[IDEMPOTENCY_REPLAYED] = "true"
     return Response(answer.body, headers=headers)
@@ -61,13 +79,12 @@ async def server_metadata() -> dict[str, Any]:
     return {"name": "mekd-server", "version": MODEL_VERSION, "extensions": [BINARY_EXTENSION]}
 
 
-@router.get("/v2/models/{model}")
+@router.get("/v2/models/{model}", responses=refusals(401, 404, 500, 503), openapi_extra=KEYED)
 async def model_metadata(model: str, meter: TheMeter, client: TheClient) -> ModelMetadata:
     """What the model takes, and what this key may see of its answers."""
     meter.check_model(model)
-    shapes = {
-        name: [-1] if name == LABEL else [-1, meter.teacher.classes] for name in POLICIES[client.account.policy]
-    }
+    allowed = parse_policy(client.account.policy).outputs
+    shapes = {name: [-1] if name == LABEL else [-1, meter.teacher.classes] for name in allowed}
     return ModelMetadata(
         name=model,
         versions=[MODEL_VERSION],
@@ -77,7 +94,7 @@ async def model_metadata(model: str, meter: TheMeter, client: TheClient) -> Mode
     )
 
 
-@router.get("/v1/usage")
+@router.get("/v1/usage", responses=refusals(401, 500, 503), openapi_extra=KEYED)
 async def usage(meter: TheMeter, client: TheClient) -> Usage:
     """Where this key's budget stands."""
     account = client.account
@@ -100,16 +117,16 @@ async def live() -> dict[str, bool]:
     return {"live": True}
 
 
-@router.get("/readyz")
-@router.get("/v2/health/ready")
+@router.get("/readyz", responses=refusals(500, 503))
+@router.get("/v2/health/ready", responses=refusals(500, 503))
 async def ready(meter: TheMeter) -> dict[str, bool]:
-    """The model answers; 503 while the server drains."""
-    meter.check_ready()
+    """A question could be answered and charged now; 503 while the server drains or the ledger cannot be written."""
+    await meter.check_ready()
     return {"ready": True}
 
 
-@router.get("/v2/models/{model}/ready")
+@router.get("/v2/models/{model}/ready", responses=refusals(404, 500, 503))
 async def model_ready(model: str, meter: TheMeter) -> dict[str, bool]:
-    """The named model answers."""
+    """As `ready`, for the named model."""
     meter.check_model(model)
     return await ready(meter)

@@ -1,9 +1,10 @@
 """What the server can be told, each by a flag of `mekd-server serve` or an environment variable `MEKD_SERVER_*`."""
 
 from pathlib import Path
-from typing import Any, Self
+from secrets import token_hex
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import InvalidConfig
@@ -35,7 +36,25 @@ class Settings(BaseSettings):
     body_seconds: float = Field(default=30.0, gt=0)
     """Time in which a request's body has to arrive."""
     queue_images: int = Field(default=8192, ge=1)
-    """Images that may wait for the model; beyond it requests are sent away with 503."""
+    """Images that may be held until they are answered; beyond it requests are sent away with 503."""
+    queue_bytes: int = Field(default=256 * 2**20, ge=1)
+    """Bytes of images that may be held until they are answered; beyond it requests are sent away with 503."""
+    in_flight_per_key: int = Field(default=4, ge=1)
+    """Requests that one key may have in flight; beyond it they are sent away with 429, before their body is read."""
+    duplicate_seconds: float = Field(default=20.0, gt=0)
+    """Time that a request waits for another with its idempotency key to be answered; then 409."""
+    rate_limits: SecretStr = SecretStr("memory://")
+    """Where images per minute are counted: `memory://`, or `redis://[:PASSWORD@]HOST:PORT` that replicas share."""
+    noise_secret: SecretStr = Field(default_factory=lambda: SecretStr(token_hex(32)), min_length=16)
+    """Decides the noise of noisy policies; by default drawn at each start. Replicas need the same one."""
+    log_format: Literal["json", "text"] = "json"
+    """Form of the log on stderr, one line per request: `json` for machines, `text` for people."""
+    metrics_host: str = "127.0.0.1"
+    """Address on which metrics are shown."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the metrics for Prometheus, which needs no key; not open by default, 0 takes a free one."""
+    openapi: bool = False
+    """Serve the API's description at `/openapi.json`, to anybody."""
     keep_alive_seconds: int = Field(default=75, ge=1)
     """Time for which an idle connection is kept; clients that train between two questions need more than a moment."""
     drain_seconds: int = Field(default=30, ge=1)
@@ -46,6 +65,11 @@ class Settings(BaseSettings):
         if self.queue_images < self.images_per_request:
             raise ValueError(
                 f"queue_images {self.queue_images} is less than images_per_request {self.images_per_request}: "
+                "the largest request could never be taken"
+            )
+        if self.queue_bytes < self.body_bytes:
+            raise ValueError(
+                f"queue_bytes {self.queue_bytes} is less than body_bytes {self.body_bytes}: "
                 "the largest request could never be taken"
             )
         return self

@@ -12,6 +12,8 @@ from server.teacher import Teacher
 from shared.errors import InvalidRequest, PayloadTooLarge, SlowBody, UnsupportedMedia
 from shared.protocol import HEADER_LENGTH, IDEMPOTENCY_KEY, InferRequest, decode_request
 
+LONGEST_NUMBER = 18
+"""Digits: what is longer is too large whatever it says, and is not worth reading."""
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,255}", re.ASCII)
 
 
@@ -22,8 +24,11 @@ def idempotency_key(request: Request) -> str:
         InvalidRequest: empty, longer than 255 characters, or not visible ASCII.
     """
     key = request.headers.get(IDEMPOTENCY_KEY)
-    if key is None:
-        return str(uuid.uuid4())
+    return str(uuid.uuid4()) if key is None else checked_idempotency_key(key)
+
+
+def checked_idempotency_key(key: str) -> str:
+    """`key` as it came. Raises `InvalidRequest` as `idempotency_key` does."""
     if not _VISIBLE_ASCII.fullmatch(key):
         raise InvalidRequest(f"{IDEMPOTENCY_KEY} must be 1 to 255 visible ASCII characters, without spaces.")
     return key
@@ -41,7 +46,7 @@ async def read_body(request: Request, settings: Settings) -> bytes:
     if encoding.strip().lower() != "identity":
         raise UnsupportedMedia("Bodies are taken without Content-Encoding. Send the same body uncompressed.")
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > settings.body_bytes:
+    if declared.isdecimal() and (len(declared) > LONGEST_NUMBER or int(declared) > settings.body_bytes):
         raise _too_many_bytes(settings)
     body = bytearray()
     try:

@@ -31,6 +31,8 @@ from server.app import create_app
 from server.auth import key_hash, new_key
 from server.ledger.protocol import Account
 from server.ledger.sqlite import SqliteLedger
+from server.meter import Meter
+from server.metrics import Metrics
 from server.settings import Settings
 from server.teacher import Teacher
 from tests.fakes import LinearTeacher
@@ -47,6 +49,8 @@ class LiveServer:
     teacher: LinearTeacher
     ledger: SqliteLedger
     ledger_path: Path
+    meter: Meter
+    metrics: Metrics
     _names: Iterator[int] = field(default_factory=itertools.count)
 
     def make_key(
@@ -111,7 +115,14 @@ def _running(
         while not server.started and thread.is_alive():
             time.sleep(0.005)
         try:
-            yield LiveServer(f"http://127.0.0.1:{listener.getsockname()[1]}", teacher, ledger, path)
+            yield LiveServer(
+                f"http://127.0.0.1:{listener.getsockname()[1]}",
+                teacher,
+                ledger,
+                path,
+                app.state.meter,
+                app.state.metrics,
+            )
         finally:
             server.should_exit = True
             thread.join(timeout=20)

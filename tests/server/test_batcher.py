@@ -9,14 +9,19 @@ from hypothesis import strategies as st
 
 from server.batcher import SMALLEST_BATCH, Batcher
 from shared.errors import Unavailable
-from tests.fakes import HeldTeacher, LinearTeacher
+from tests.fakes import LinearTeacher
 from tests.server.asking import some_images
 
 
 def run(
-    teacher: LinearTeacher, play: Callable[[Batcher], Any], *, model_batch: int = 16, queue_images: int = 10_000
+    teacher: LinearTeacher,
+    play: Callable[[Batcher], Any],
+    *,
+    model_batch: int = 16,
+    queue_images: int = 10_000,
+    queue_bytes: int = 10**9,
 ) -> Any:
-    batcher = Batcher(teacher.infer, model_batch=model_batch, queue_images=queue_images)
+    batcher = Batcher(teacher.infer, model_batch=model_batch, queue_images=queue_images, queue_bytes=queue_bytes)
     try:
         return asyncio.run(play(batcher))
     finally:
@@ -74,21 +79,22 @@ def test_a_lone_request_does_not_wait_but_one_with_company_on_its_way_does() -> 
     assert teacher.batches == [8]
 
 
-def test_a_full_queue_refuses_and_what_waits_is_still_answered() -> None:
-    teacher = HeldTeacher()
-
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [({"queue_images": 16}, "10 of 16 images"), ({"queue_bytes": 1024}, "640 of 1024 bytes, and 7 images came")],
+)
+def test_a_full_queue_refuses_by_images_and_by_bytes_and_what_it_holds_is_answered(
+    bounds: dict[str, int], words: str
+) -> None:
     async def play(batcher: Batcher) -> None:
-        first = asyncio.create_task(batcher.ask(some_images(16)))
-        await asyncio.to_thread(teacher.entered.wait, 10)
-        second = asyncio.create_task(batcher.ask(some_images(10)))
-        await asyncio.sleep(0)
-        with pytest.raises(Unavailable, match="10 images wait for the model, 16 may"):
-            await batcher.ask(some_images(7))
-        teacher.release.set()
-        assert [len(answer) for answer in await asyncio.gather(first, second)] == [16, 10]
-        assert batcher.waiting == 0
+        with batcher.place(some_images(10)):
+            with pytest.raises(Unavailable, match=words), batcher.place(some_images(7)):
+                pass
+            with batcher.place(some_images(6)):
+                assert len(await batcher.ask(some_images(6))) == 6
+        assert (batcher.held_images, batcher.held_bytes) == (0, 0)
 
-    run(teacher, play, queue_images=16)
+    run(LinearTeacher(), play, **bounds)
 
 
 def test_a_failing_pass_fails_its_requests_and_nobody_elses() -> None:

@@ -182,7 +182,10 @@ def test_a_served_teacher_answers_logs_no_secrets_and_drains_on_sigterm(teacher:
     assert key not in err
     logged = json.loads(line)
     assert logged.pop("milliseconds") > 0
+    assert logged.pop("time").endswith("+00:00")
     assert logged == {
+        "level": "INFO",
+        "message": "request",
         "request_id": response.headers["X-Request-Id"],
         "method": "POST",
         "path": INFER,

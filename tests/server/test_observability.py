@@ -3,11 +3,13 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from server.auth import new_key
+from server.observability import JsonLines, TextLines
 from tests.conftest import LiveServer, Serve
 from tests.fakes import BrokenTeacher
 from tests.server.asking import INFER, ask, get, some_images
@@ -23,9 +25,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[int], list[dict[str, An
     def read(count: int) -> list[dict[str, Any]]:
         deadline = time.monotonic() + 10
         while True:
-            found = [r.getMessage() for r in caplog.records if r.name == LOGGER and r.levelno == logging.INFO]
+            found = [vars(r)["facts"] for r in caplog.records if r.name == LOGGER and r.levelno == logging.INFO]
             if len(found) >= count or time.monotonic() > deadline:
-                return [json.loads(line) for line in found]
+                return found
             time.sleep(0.01)
 
     return read
@@ -86,3 +88,47 @@ def test_a_client_that_hangs_up_is_a_line_and_no_crash(live_server: LiveServer, 
     (line,) = lines(1)
     assert line["status"] == 499
     assert get(live_server, "/healthz").status_code == 200
+
+
+def test_a_key_in_the_wrong_place_is_not_logged(
+    live_server: LiveServer, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = live_server.make_key()
+    get(live_server, f"/v1/usage/{key}?key={key}")
+    assert lines(1)[0]["path"] == "/v1/usage/mekd_***"
+    assert key not in str([vars(record) for record in caplog.records])
+
+
+@pytest.fixture
+def record() -> logging.LogRecord:
+    """A request's line, by somebody who would like to write one of his own."""
+    made = logging.LogRecord(LOGGER, logging.INFO, "", 0, "request", None, None)
+    made.facts = {"path": "/x\n2026 INFO forged", "status": 404}
+    return made
+
+
+def test_a_json_line_is_one_object_with_time_level_and_facts(record: logging.LogRecord) -> None:
+    line = JsonLines().format(record)
+    assert "\n" not in line
+    document = json.loads(line)
+    assert datetime.fromisoformat(document.pop("time")).tzinfo is UTC
+    assert document == {"level": "INFO", "message": "request", "path": "/x\n2026 INFO forged", "status": 404}
+
+
+def test_a_text_line_is_one_line(record: logging.LogRecord) -> None:
+    time_, rest = TextLines().format(record).split(" ", 1)
+    assert datetime.fromisoformat(time_).tzinfo is UTC
+    assert rest == r'INFO path="/x\n2026 INFO forged" status=404'
+
+
+def test_a_crash_is_one_json_object_too(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise RuntimeError("no memory left")
+    except RuntimeError:
+        logging.getLogger(LOGGER).exception("request %s failed", "r1")
+    (crash,) = caplog.records
+    document = json.loads(JsonLines().format(crash))
+    assert (document["level"], document["message"]) == ("ERROR", "request r1 failed")
+    assert "RuntimeError: no memory left" in document["exception"]
+    text = TextLines().format(crash)
+    assert "ERROR request r1 failed\nTraceback" in text

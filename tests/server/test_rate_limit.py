@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from server.ledger.protocol import Account, Client
-from server.rate_limit import WINDOW_SECONDS, RateLimiter, RateState, _Window
+from server.rate_limit import WINDOW_SECONDS, RateState, _Window, open_rate_limiter
 from shared.errors import InvalidRequest, RateLimited
 
 
@@ -16,7 +16,7 @@ def client(images_per_minute: int, id: int = 1) -> Client:
 
 def test_clients_are_counted_apart() -> None:
     async def play() -> None:
-        limiter = RateLimiter()
+        limiter = open_rate_limiter("memory://")
         await limiter.admit(client(10), 10)
         await limiter.admit(client(10, id=2), 10)
         with pytest.raises(RateLimited):
@@ -27,7 +27,7 @@ def test_clients_are_counted_apart() -> None:
 
 def test_refused_images_are_not_counted() -> None:
     async def play() -> RateState:
-        limiter = RateLimiter()
+        limiter = open_rate_limiter("memory://")
         await limiter.admit(client(10), 6)
         for _ in range(5):
             with pytest.raises(RateLimited):
