@@ -125,6 +125,8 @@ class Emulation:
         z_QK = torch.randn(queries, self.classes, generator=seeding.rng(self.seed, STAGE, "confidence", start))
         z_QK = z_QK.to(self.device)
         paid = self.ask(STAGE, generate(self.average.model, z_QK))
+        if len(paid) == 0:  # the key's budget was spent elsewhere meanwhile
+            return
         y_Q = confidence(torch.from_numpy(np.array(paid.answers)), paid.output).to(self.device)
         self.confident_MK = torch.cat([self.confident_MK, z_QK[: len(y_Q)]])
         self.confidence_M = torch.cat([self.confidence_M, y_Q])

@@ -27,6 +27,8 @@ from shared.errors import BudgetTooSmall, InvalidConfig, OutputNotAllowed
 from shared.protocol import IMAGES, LABEL, LOGITS, PROBABILITIES, ModelMetadata
 
 STAGES = (deprivatization.STAGE, distillation.STAGE)
+FEWEST_PAIRS = 2
+"""One to learn from and one to select by."""
 
 
 def run(
@@ -45,6 +47,8 @@ def run(
     if folder.finished():
         return folder.results()
     dataset = datasets.load(config.dataset, data_root)
+    # An unknown name has to be told now, not when the student is built and everything is paid.
+    architectures.build(config.student, channels=dataset.image_shape[0], classes=dataset.classes)
     output = choose_output(client.metadata(), config, dataset)
     check_budget(config, client, folder)
     folder.claim(config)
@@ -62,6 +66,11 @@ def run(
             generator = _step_1(folder, dataset, oracle, config, watcher)
         with account.stage(distillation.STAGE):
             distillation.fill_pool(generator, oracle.ask, config.budget - config.im_queries, config)
+            if journal.queries() < FEWEST_PAIRS:
+                raise BudgetTooSmall(
+                    f"The key's budget ended after {journal.queries()} of {config.budget} queries, too few to learn "
+                    "from: somebody else spends it too. Have it raised; the same command goes on from there."
+                )
             pairs = journal.transfer_set()
             student = _step_2(folder, dataset, pairs, generator, config, watcher)
         results = {
@@ -124,9 +133,12 @@ def check_budget(config: Config, client: TeacherClient, folder: RunFolder) -> No
             asked = journal.asked()
     needed = config.budget - asked
     if usage and needed > usage.remaining:
+        way_out = f"Use --budget {usage.remaining} or less, or have"
+        if folder.config_file.exists():  # another --budget would be another run's
+            way_out = "The same command goes on once you have"
         raise BudgetTooSmall(
             f"The run needs {needed} queries, key '{usage.client}' has {usage.remaining} of {usage.budget} left. "
-            f"Use --budget {usage.remaining + asked} or less, or have the key's budget raised."
+            f"{way_out} the key's budget raised."
         )
 
 

@@ -26,7 +26,7 @@ from edge.gan import ARCHITECTURE, Generator
 from edge.training import Curves
 from shared import architectures, checkpoints
 from shared.checkpoints import Card
-from shared.errors import InvalidCheckpoint, RunMismatch
+from shared.errors import InvalidCheckpoint, InvalidConfig, RunMismatch
 
 
 class RunFolder:
@@ -47,13 +47,17 @@ class RunFolder:
         """The config that the folder belongs to.
 
         Raises:
-            RunMismatch: this is no run folder.
+            RunMismatch: this is no run folder, or another version's.
         """
         if not self.config_file.exists():
             raise RunMismatch(
                 f"{self.path} is no run folder (it has no config.json). Make one with 'mekd-edge distill'."
             )
-        return parse(_read(self.config_file))
+        document = _read(self.config_file)
+        try:
+            return parse(document)
+        except InvalidConfig as error:
+            raise RunMismatch(f"{self.config_file} was not written by this version. {error}") from None
 
     def check(self, config: Config) -> None:
         """Refuse a folder that belongs to another run.
@@ -70,9 +74,17 @@ class RunFolder:
             raise RunMismatch(f"{self.path} is there already and is no run folder. Choose another --out.")
 
     def claim(self, config: Config) -> None:
-        """Make the folder `config`'s, if it is not yet."""
-        if not self.config_file.exists():
+        """Make the folder `config`'s, if it is not yet.
+
+        Raises:
+            RunMismatch: the folder cannot be written.
+        """
+        if self.config_file.exists():
+            return
+        try:
             checkpoints.write_json(self.config_file, config.model_dump())
+        except OSError as error:
+            raise RunMismatch(f"{self.path} cannot be written: {error.strerror}. Choose another --out.") from None
 
     def finished(self) -> bool:
         """True once the student and the results are there."""
@@ -92,6 +104,8 @@ class RunFolder:
         """Read back step 1's result, in evaluation mode."""
         card, tensors = checkpoints.load(self.generator, "generator")
         width = tensors.get("blocks.0.weight", torch.empty(0)).numel()
+        if card.architecture != ARCHITECTURE or width == 0:
+            raise InvalidCheckpoint(f"{self.generator} holds no generator of ours. Choose another run folder.")
         generator = Generator(card.classes, card.image_shape, width)
         checkpoints.restore(generator, tensors, self.generator)
         return generator.eval()
@@ -128,9 +142,11 @@ class RunFolder:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
+        document = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InvalidCheckpoint(f"{path} cannot be read: {error}.") from None
+    if not isinstance(document, dict):
+        raise InvalidCheckpoint(f"{path} does not hold a JSON object.")
     return document
 
 
