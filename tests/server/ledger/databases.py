@@ -57,6 +57,12 @@ class PostgresDatabase:
             return cursor.fetchall() if cursor.description is not None else []
 
 
+def at_url(url: str) -> Database:
+    """The database behind a `url` of one of the two."""
+    is_file = url.startswith("sqlite:///")
+    return SqliteDatabase(Path(url.removeprefix("sqlite:///"))) if is_file else PostgresDatabase(url)
+
+
 def new_postgres_database(server_url: str) -> PostgresDatabase:
     """An empty database on the server at `server_url`, the URL of its database `postgres`."""
     name = f"ledger_{next(_numbers)}"
