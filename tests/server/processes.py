@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 MEKD_SERVER = (sys.executable, "-m", "server")
 
@@ -16,10 +17,12 @@ def run_cli(*arguments: str | Path, env: dict[str, str] | None = None) -> subpro
 
 
 @contextmanager
-def served(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server process and its URL; `process.communicate()` is the caller's to call."""
+def served(
+    *arguments: str | Path, stderr: int | IO[str] = subprocess.PIPE
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server process and its URL; `process.communicate()` is the caller's to call, before the pipes are full."""
     command = [*MEKD_SERVER, "serve", "--port", "0", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
     try:
         assert process.stdout is not None
         yield process, process.stdout.readline().strip()
