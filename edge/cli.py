@@ -77,7 +77,7 @@ def distill(
         from edge.report.summary import run_table
 
         console.print(run_table(results))
-        console.print(f"Student written to {out / 'student.safetensors'}.")
+        console.print(f"Student written to {escape(str(out / 'student.safetensors'))}.")
 
 
 @app.command()
@@ -116,7 +116,7 @@ def report(run: RunPath, data_root: DataRoot = None) -> None:
     from edge.report.page import write_report
     from edge.run_folder import RunFolder
 
-    console.print(f"Report written to {write_report(RunFolder(run), data_root)}.")
+    console.print(f"Report written to {escape(str(write_report(RunFolder(run), data_root)))}.")
 
 
 @app.command()
@@ -136,7 +136,7 @@ def query(
         answers, usage = ask_about(images, client, None if output == "best" else output, resize=resize)
     table = Table("image", *answers[0])
     for path, answer in zip(images, answers, strict=True):
-        table.add_row(str(path), *answer.values())
+        table.add_row(escape(str(path)), *answer.values())
     Console().print(table)
     if usage:
         console.print(f"{usage.remaining} of {usage.budget} queries left.")
@@ -155,8 +155,9 @@ def api_key() -> Any:
     if file := os.environ.get("MEKD_API_KEY_FILE"):
         try:
             return SecretStr(Path(file).read_text().strip())
-        except OSError as error:
-            raise InvalidConfig(f"MEKD_API_KEY_FILE names {file}, which cannot be read: {error.strerror}.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise InvalidConfig(f"MEKD_API_KEY_FILE names {file}, which cannot be read: {reason}.") from None
     raise InvalidConfig("No API key. Set MEKD_API_KEY, or MEKD_API_KEY_FILE to the name of a file that holds it.")
 
 

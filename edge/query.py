@@ -12,6 +12,8 @@ from edge.journal import digests
 from shared.errors import ForeignAnswer, OutputNotAllowed
 from shared.protocol import IMAGES, LABEL, LOGITS, PROBABILITIES, Usage
 
+ONE_OF = {LOGITS: "logit", PROBABILITIES: "probability"}
+
 
 def ask_about(
     paths: Sequence[Path], client: TeacherClient, output: str | None, *, resize: bool
@@ -45,6 +47,6 @@ def ask_about(
         label = int(values if output == LABEL else values.argmax())
         row = {"class": str(label)}
         if output != LABEL:
-            row |= {f"{output[:-1]} {k}": f"{value:.3f}" for k, value in enumerate(np.asarray(values))}
+            row |= {f"{ONE_OF[output]} {k}": f"{value:.3f}" for k, value in enumerate(np.asarray(values))}
         rows.append(row)
     return rows, client.usage()
