@@ -55,8 +55,8 @@ class SqliteLedger(DatabaseLedger):
         if not create:
             _must_exist(path)
         self._path = path
-        self._write_session = _SqliteSession(_open(path, busy_seconds), failpoint)
-        self._read_session = _SqliteSession(_open(path, busy_seconds))
+        self._write_session = _SqliteSession(_open(path, create, busy_seconds), failpoint)
+        self._read_session = _SqliteSession(_open(path, create, busy_seconds))
         self._queue: queue.SimpleQueue[tuple[Operation[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_groups, name="ledger-writer")
         self._writer.start()
@@ -161,7 +161,7 @@ def _damage(session: Session) -> list[Row]:
     return session.execute("PRAGMA integrity_check")
 
 
-def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
+def _open(path: Path, create: bool, busy_seconds: float) -> sqlite3.Connection:
     with ExitStack() as undo:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,19 +170,19 @@ def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
-            _make_tables(db, path)
+            _make_tables(db, path, create)
         except (OSError, sqlite3.DatabaseError) as error:
             raise InvalidConfig(f"{path} cannot be used as a ledger: {error}.") from None
         undo.pop_all()
     return db
 
 
-def _make_tables(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables where there are none; refuse those of another version."""
+def _make_tables(db: sqlite3.Connection, path: Path, create: bool) -> None:
+    """Make the tables where there are none and `create` says so; refuse those of another version."""
     db.execute("BEGIN IMMEDIATE")
     try:
         version = _version(db)
-        if version == 0:
+        if version == 0 and create:
             for statement in schema.SQLITE_TABLES:
                 db.execute(statement)
         elif version != schema.VERSION:
@@ -200,7 +200,7 @@ def _version(db: sqlite3.Connection) -> int:
 
 def _wrong_version(path: Path, version: int) -> InvalidConfig:
     if version == 0:
-        return InvalidConfig(f"{path} is an SQLite file, but no ledger. Name the right --ledger.")
+        return InvalidConfig(f"There is no ledger in {path}. Name the right --ledger.")
     if version > schema.VERSION:
         return InvalidConfig(
             f"The ledger {path} has schema {version}, this program knows up to {schema.VERSION}. "

