@@ -75,10 +75,12 @@ def train(
 @app.command()
 def serve(
     teacher: Annotated[Path | None, typer.Option(help="Checkpoint of the teacher.")] = None,
-    ledger: Annotated[str | None, typer.Option(help="Path or sqlite:/// URL of the ledger.")] = None,
+    ledger: Annotated[str | None, typer.Option(help="Path, sqlite:/// or postgresql:// URL of the ledger.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the model.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of the metrics; 0 takes a free one.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="Form of the log: json or text.")] = None,
 ) -> None:
     """Serve a teacher until SIGTERM or Ctrl-C; prints the URL once it accepts connections.
 
@@ -86,7 +88,15 @@ def serve(
     """
     from server.settings import load_settings
 
-    settings = load_settings(teacher=teacher, ledger=ledger, host=host, port=port, threads=threads)
+    settings = load_settings(
+        teacher=teacher,
+        ledger=ledger,
+        host=host,
+        port=port,
+        threads=threads,
+        metrics_port=metrics_port,
+        log_format=log_format,
+    )
     compute.yield_when_idle()
     from server.serving import serve as serve_until_stopped
 

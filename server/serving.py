@@ -95,7 +95,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     compute.use_threads(settings.threads)
     teacher = load_teacher(settings.teacher)
     with ExitStack() as stack:
-        ledger = stack.enter_context(open_ledger(settings.ledger))
+        ledger = stack.enter_context(open_ledger(settings.ledger.get_secret_value()))
         app = create_app(settings, teacher, ledger)
         if settings.metrics_port is not None:
             app.state.metrics.watch_budgets(ledger.clients)

@@ -1,4 +1,4 @@
-"""What the server can be told, each by a flag of `mekd-server serve` or an environment variable `MEKD_SERVER_*`."""
+"""What the server can be told, each by an environment variable `MEKD_SERVER_*`, the usual ones also by a flag."""
 
 from pathlib import Path
 from secrets import token_hex
@@ -21,8 +21,8 @@ class Settings(BaseSettings):
     """Port to listen on; 0 takes a free one."""
     teacher: Path = Path("data/teacher.safetensors")
     """Checkpoint of the teacher, as `mekd-server train` writes it."""
-    ledger: str = "sqlite:///data/ledger.sqlite"
-    """Where keys, budgets and paid answers are kept: `sqlite:///PATH`, or a plain path."""
+    ledger: SecretStr = SecretStr("sqlite:///data/ledger.sqlite")
+    """Where keys, budgets and paid answers are kept: `sqlite:///PATH`, a plain path, or `postgresql://...`."""
     model: str = Field(default="teacher", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Name of the model in URLs."""
     threads: int | None = Field(default=None, ge=1)

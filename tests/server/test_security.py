@@ -17,6 +17,7 @@ from shared.protocol import IDEMPOTENCY_KEY, encode_request
 from tests.conftest import LiveServer, Serve
 from tests.server.asking import INFER, ask, get, post, problem, some_images
 
+NOISE = "0123456789abcdef"
 ACCOUNT = Account("edge-1", 10, "logits", 10)
 
 
@@ -113,10 +114,12 @@ def test_refusals_tell_neither_paths_nor_code_nor_what_was_sent(live_server: Liv
 
 
 def test_secrets_do_not_print() -> None:
-    settings = Settings.model_validate({"rate_limits": "redis://:hunter2@host:1", "noise_secret": "0123456789abcdef"})
+    settings = Settings.model_validate(
+        {"rate_limits": "redis://:hunter2@host", "ledger": "postgresql://me:hunter2@host", "noise_secret": NOISE}
+    )
     client = Client(1, ACCOUNT, 0, None, key_hash("mekd_x"))
     printed = repr((settings, client)) + str(settings) + settings.model_dump_json()
-    assert not any(secret in printed for secret in ("hunter2", "0123456789abcdef", repr(key_hash("mekd_x"))))
+    assert not any(secret in printed for secret in ("hunter2", NOISE, repr(key_hash("mekd_x"))))
 
 
 def test_the_description_of_the_api_is_served_only_where_a_setting_says_so(serve: Serve) -> None:
