@@ -61,11 +61,13 @@ class PostgresLedger(DatabaseLedger):
         try:
             with self._connect() as connection:
                 _check_tables(connection, create)
-        except psycopg.OperationalError as error:
-            raise InvalidConfig(f"The PostgreSQL ledger cannot be used: {error}") from None
-        except psycopg.ProgrammingError:  # its text may hold the password
+        except psycopg.Error as error:
+            if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+                # The driver could not read the URL, and its text may hold the password.
+                error = psycopg.Error("the URL is not one that PostgreSQL understands")
             raise InvalidConfig(
-                "The ledger's URL is not one that PostgreSQL understands. Give postgresql://USER@HOST/DATABASE."
+                f"The PostgreSQL ledger cannot be used: {' '.join(str(error).split())}. "
+                "Give postgresql://USER@HOST/DATABASE, of a user who may make tables there."
             ) from None
         self._connections: set[psycopg.Connection[Row]] = set()
         self._of_thread = threading.local()
@@ -98,7 +100,7 @@ class PostgresLedger(DatabaseLedger):
             finally:
                 if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                     self._undo(connection)
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, psycopg.InternalError) as error:  # the latter where it is read-only
             _log.warning("The ledger's database did not do as it was told: %s", error)
             raise Unavailable("The ledger is busy or away. Send the same again.", retry_after=1) from None
 

@@ -101,6 +101,21 @@ def test_a_database_that_cannot_be_reached_is_said_without_the_password(url: str
     assert "S3CRET" not in str(e.value)
 
 
+def test_a_user_who_may_not_make_tables_is_said(postgres: PostgresDatabase) -> None:
+    postgres.sql("CREATE ROLE reader LOGIN")
+    with pytest.raises(InvalidConfig, match=r"permission denied for schema public.*who may make tables"):
+        open_ledger(postgres.url.replace("mekd@", "reader@"))
+
+
+def test_a_database_that_is_read_only_is_not_writable(postgres: PostgresDatabase) -> None:
+    (name,) = postgres.sql("SELECT current_database()")[0]
+    postgres.open().close()
+    with postgres.open() as ledger:
+        postgres.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        with pytest.raises(Unavailable):
+            asyncio.run(ledger.check_writable())
+
+
 def test_without_the_driver_the_way_to_get_it_is_said() -> None:
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
