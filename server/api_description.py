@@ -34,8 +34,6 @@ _PROBLEM = {
 KEYED: dict[str, Any] = {"security": [{"key": []}]}
 """For routes that want an API key."""
 
-SECURITY_SCHEMES = {"key": {"type": "http", "scheme": "bearer"}}
-
 
 def _schema(model: type[RequestHeader | ResponseHeader]) -> dict[str, Any]:
     """The model's schema with nothing to look up elsewhere in the document."""
@@ -97,3 +95,13 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {"description": BY_STATUS[status].title, "content": {PROBLEM_MEDIA: {"schema": _PROBLEM}}}
         for status in statuses
     }
+
+
+def complete(document: dict[str, Any]) -> None:
+    """Say what a key is, and take out the framework's own 422: a parameter in a path is any text, never invalid."""
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for invented in ("HTTPValidationError", "ValidationError"):
+        del document["components"]["schemas"][invented]
+    for operation in (operation for methods in document["paths"].values() for operation in methods.values()):
+        if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+            del operation["responses"]["422"]

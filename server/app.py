@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.api_description import SECURITY_SCHEMES
+from server.api_description import complete
 from server.ledger.protocol import Ledger
 from server.meter import MODEL_VERSION, Meter
 from server.metrics import Metrics
@@ -49,7 +49,7 @@ def create_app(
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_middleware(Observe, metrics=metrics)
-    app.openapi().setdefault("components", {})["securitySchemes"] = SECURITY_SCHEMES
+    complete(app.openapi())
     return app
 
 

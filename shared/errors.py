@@ -183,7 +183,7 @@ class KeyReused(ApiError):
 
 
 class RateLimited(ApiError):
-    """Too many images in too little time; member `retry_after` in seconds. Never means the budget."""
+    """Too many images in a minute, or requests at once; member `retry_after` in seconds. Never means the budget."""
 
     code, status, title = "rate-limited", 429, "Rate limit exceeded"
 

@@ -4,7 +4,7 @@
 
 Every body is a good question with something done to it: bits flipped, cut, grown, its header length, shape, datatype
 or size told wrong, JSON nested or numbers huge, or noise from the first byte on. A body that is still good by chance
-is answered 200, which is counted and fine. Prints the statuses and the server's peak of resident memory, before and
+is answered 200, which is fine, and not counted as malformed. Prints the statuses and the server's peak of resident memory, before and
 after.
 """
 
@@ -117,7 +117,7 @@ def prepare(folder: Path) -> tuple[list[str | Path], str]:
 
 
 def main(
-    bodies: Annotated[int, typer.Option(help="How many to send.")] = 100_000,
+    bodies: Annotated[int, typer.Option(help="How many malformed ones to send.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Seed of what is done to them.")] = 0,
 ) -> None:
     """Send malformed bodies and say what came of it."""
@@ -136,9 +136,12 @@ def main(
 
             def fuzz(thread: int) -> Counter[tuple[str, int]]:
                 draw, found = random.Random(f"{seed} {thread}"), Counter[tuple[str, int]]()
-                for _ in range(thread, bodies, THREADS):
+                malformed = 0
+                while malformed < -(-bodies // THREADS):
                     deed = draw.choice(DEEDS)
-                    found[deed.__name__, ask(*deed(draw, good.body, good.header_length or 0))] += 1
+                    status = ask(*deed(draw, good.body, good.header_length or 0))
+                    malformed += status != httpx.codes.OK
+                    found[deed.__name__, status] += 1
                 return found
 
             assert {ask(good.body, str(good.header_length)) for _ in range(500)} == {200}
@@ -149,10 +152,11 @@ def main(
             assert ask(good.body, str(good.header_length)) == 200, "the next good request is not served"
     for (deed, status), count in sorted(found.items()):
         typer.echo(f"{deed:20} {status}  {count}")
+    malformed = sum(count for (_, status), count in found.items() if status != httpx.codes.OK)
     typer.echo(
-        f"{found.total()} bodies, seed {seed}, {seconds:.0f} s; peak RSS {before:.0f} MiB before, {after:.0f} after"
+        f"{malformed} malformed bodies of {found.total()}, seed {seed}, {seconds:.0f} s; "
+        f"peak RSS {before:.0f} MiB before, {after:.0f} after"
     )
-    assert found.total() == bodies
     assert not any(status >= 500 for _, status in found)
     assert after - before < GROWN_MIB
 

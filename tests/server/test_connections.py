@@ -175,3 +175,19 @@ def test_a_shutdown_under_load_loses_nothing_that_was_answered(running: Process)
         answered = sum(count.result() for count in counts)
     assert answered > 0
     assert running.spent() == 3 * answered
+
+
+def test_metrics_have_a_port_of_their_own_and_text_lines_are_for_people(running: Process) -> None:
+    shared = ("--teacher", running.ledger.with_name("teacher.safetensors"), "--ledger", running.ledger)
+    with served(*shared, "--metrics-port", "0", "--log-format", "text") as (process, url):
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert " INFO metrics at http://127.0.0.1:" in line
+        assert Process(process, url, running.key, running.ledger).ask().status_code == 200
+        text = httpx.get(line.split()[-1]).text
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert 'mekd_budget_remaining_images{client="edge-1"} 9997.0' in text
+    assert process.returncode == 0
+    assert f'path="{INFER}" status=200' in err
+    assert running.key not in text + err + line

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from server.disclosure import POLICIES, Policy, add_noise, parse_policy
 from shared.errors import InvalidConfig, InvalidRequest, OutputNotAllowed
-from tests.conftest import LiveServer
+from tests.conftest import LiveServer, Serve
 from tests.fakes import LinearTeacher
 from tests.server.asking import ask, problem, some_images, values
 
@@ -97,6 +97,20 @@ def test_a_noisy_key_gets_the_same_answer_to_the_same_image_and_another_key_anot
     np.testing.assert_array_equal(first[2:3], again)
     assert not np.array_equal(first, values(ask(live_server, other, images))["logits"])
     assert 0 < np.abs(first - live_server.teacher.logits(images)).max() < 5
+
+
+def test_replicas_with_one_secret_draw_the_same_noise_and_without_it_their_own(serve: Serve) -> None:
+    secrets = {"one": "0123456789abcdef", "replica": "0123456789abcdef", "other": "fedcba9876543210"}
+    servers: dict[str, LiveServer] = {}
+    answers = {}
+    for name, secret in secrets.items():
+        path = {"ledger_path": servers["one"].ledger_path} if servers else {}
+        servers[name] = serve(noise_secret=secret, **path)
+    key = servers["one"].make_key(policy="logits+noise0.5")
+    for name, server in servers.items():
+        answers[name] = values(ask(server, key, some_images(3)))["logits"]
+    np.testing.assert_array_equal(answers["one"], answers["replica"])
+    assert not np.array_equal(answers["one"], answers["other"])
 
 
 def test_outputs_of_a_noisy_answer_agree_with_each_other(live_server: LiveServer) -> None:

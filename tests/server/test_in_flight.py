@@ -151,3 +151,20 @@ def test_a_result_that_was_never_bought_or_by_another_key_is_not_found(live_serv
     for asked in ("", "a%20b", "k" * 256):
         problem(get(live_server, f"/v1/results/{asked}", key), 400, "invalid-request")
     problem(get(live_server, "/v1/results/k"), 401, "unauthorized")
+
+
+def test_duplicates_on_two_servers_are_charged_once_and_answered_alike(serve: Serve) -> None:
+    teachers = HeldTeacher(), HeldTeacher()
+    one = serve(teachers[0])
+    other = serve(teachers[1], ledger_path=one.ledger_path)
+    key = one.make_key()
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(ask, server, key, some_images(3), idempotency_key="k") for server in (one, other)]
+        for teacher in teachers:
+            assert teacher.entered.wait(timeout=10)  # neither knows of the other
+        for teacher in teachers:
+            teacher.release.set()
+        answers = [future.result() for future in futures]
+    assert answers[0].content == answers[1].content
+    assert Counter(answer.headers.get("Idempotency-Replayed") for answer in answers) == {None: 1, "true": 1}
+    assert one.spent(key) == 3

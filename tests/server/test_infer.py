@@ -115,8 +115,15 @@ def test_the_last_images_of_a_budget_can_be_had_and_not_one_more(live_server: Li
     document = problem(ask(live_server, key, some_images(4)), 402, "budget-exhausted")
     assert (document["remaining"], document["requested"]) == (3, 4)
     assert "7 of 10 images used by key 'edge-7', 3 remaining, 4 requested" in document["detail"]
+    assert "retry_after" not in document
     assert ask(live_server, key, some_images(3)).status_code == 200
     assert problem(ask(live_server, key, some_images(1)), 402, "budget-exhausted")["remaining"] == 0
+
+
+def test_a_spent_budget_never_looks_like_a_rate_limit(live_server: LiveServer) -> None:
+    refused = ask(live_server, live_server.make_key(budget=1, images_per_minute=1), some_images(2))
+    problem(refused, 402, "budget-exhausted")
+    assert not {"retry-after", "ratelimit", "ratelimit-policy"} & set(refused.headers)
 
 
 def test_concurrent_questions_never_spend_more_than_the_budget(serve: Serve) -> None:

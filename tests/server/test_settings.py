@@ -24,6 +24,11 @@ def test_a_queue_that_could_never_take_the_largest_request_is_refused() -> None:
         load_settings(queue_images=10)
 
 
+def test_a_queue_of_fewer_bytes_than_a_body_is_refused() -> None:
+    with pytest.raises(InvalidConfig, match="queue_bytes 10 is less than body_bytes 16777216"):
+        load_settings(queue_bytes=10)
+
+
 def test_the_default_is_reachable_from_this_machine_only() -> None:
     assert Settings().host == "127.0.0.1"
 
