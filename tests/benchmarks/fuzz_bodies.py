@@ -4,8 +4,8 @@
 
 Every body is a good question with something done to it: bits flipped, cut, grown, its header length, shape, datatype
 or size told wrong, JSON nested or numbers huge, or noise from the first byte on. A body that is still good by chance
-is answered 200, which is fine, and not counted as malformed. Prints the statuses and the server's peak of resident memory, before and
-after.
+is answered 200, which is fine, and not counted as malformed. Prints the statuses and the server's peak of resident
+memory, before and after.
 """
 
 import json
@@ -104,16 +104,17 @@ def peak_mib(process: subprocess.Popen[str]) -> float:
     return int(match[1]) / 1024
 
 
-def prepare(folder: Path) -> tuple[list[str | Path], str]:
-    """Flags of a server with a small teacher, and a key."""
-    teacher, ledger, key = folder / "teacher.safetensors", folder / "ledger.sqlite", new_key()
+def prepare(folder: Path, *names: str) -> tuple[list[str | Path], list[str]]:
+    """Flags of a server with a small teacher, and keys of these `names`."""
+    teacher, ledger, keys = folder / "teacher.safetensors", folder / "ledger.sqlite", [new_key() for _ in names]
     card = checkpoints.Card(
         role="teacher", architecture="resnet8", dataset="digits", image_shape=(1, 8, 8), classes=10, seed=0
     )
     checkpoints.save(teacher, architectures.build("resnet8", channels=1, classes=10), card)
     with open_ledger(str(ledger)) as opened:
-        opened.create(Account("fuzz", 10**9, "logits", 10**9), key_hash(key))
-    return ["--teacher", teacher, "--ledger", ledger, "--threads", "1"], key
+        for name, key in zip(names, keys, strict=True):
+            opened.create(Account(name, 10**9, "logits", 10**9), key_hash(key))
+    return ["--teacher", teacher, "--ledger", ledger, "--threads", "1"], keys
 
 
 def main(
@@ -125,7 +126,7 @@ def main(
     good = encode_request(some_images(2), "logits")
     assert good.header_length
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as log:
-        flags, key = prepare(Path(folder))
+        flags, (key,) = prepare(Path(folder), "fuzz")
         with served(*flags, stderr=log) as (process, url), httpx.Client() as http:
             bearer = {"Authorization": f"Bearer {key}"}
 
