@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.ledger.databases import Database, PostgresDatabase, SqliteDatabase, new_postgres_database
+from tests.server.ledger.databases import (
+    Database,
+    PostgresDatabase,
+    SqliteDatabase,
+    new_postgres_database,
+    new_postgres_schema,
+)
 from tests.server.ledger.postgres import running_postgres
 
 NewDatabase = Callable[[], Database]
@@ -32,7 +38,7 @@ def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     if request.param == "sqlite":
         return lambda: SqliteDatabase(tmp_path_factory.mktemp("ledger") / "ledger.sqlite")
     server_url: str = request.getfixturevalue("postgres_server")
-    return lambda: new_postgres_database(server_url)
+    return lambda: new_postgres_schema(server_url)
 
 
 @pytest.fixture
