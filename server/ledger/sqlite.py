@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from server.ledger import schema
@@ -208,7 +209,7 @@ def _wrong_version(path: Path, version: int) -> InvalidConfig:
         )
     return InvalidConfig(
         f"The ledger {path} has schema {version}, this program needs {schema.VERSION}. Stop its servers, back it up, "
-        f"and run: mekd-server ledger migrate --ledger {path}"
+        f"and run: mekd-server ledger migrate --ledger {quote(str(path))}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,10 +97,10 @@ def test_no_command_makes_a_ledger_where_there_is_none(database: Database, comma
 
 
 def test_an_earlier_ledger_is_served_after_the_very_command_that_its_refusal_names(tmp_path: Path) -> None:
-    write_version_1(path := tmp_path / "old.sqlite")
+    write_version_1(path := tmp_path / "old ledger.sqlite")
     refused = run_cli("keys", "list", "--ledger", path)
     assert refused.returncode == 2
-    program, *arguments = refused.stderr.strip().partition("run: ")[2].split()
+    program, *arguments = shlex.split(refused.stderr.partition("run: ")[2])
     assert program == "mekd-server"
     migrated = run_cli(*arguments)
     assert (migrated.returncode, migrated.stderr) == (0, "The ledger had schema 1 and has schema 2 now.\n")
