@@ -177,5 +177,12 @@ def main() -> None:
     try:
         app()
     except MekdError as error:
-        console.print(f"[red]Error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        _complain(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a folder without rights: what was committed before is whole
+        _complain(f"{error}. Mend that, and the same command goes on.")
+        sys.exit(MekdError.exit_code)
+
+
+def _complain(message: str) -> None:
+    console.print(f"[red]Error:[/red] {escape(message)}", highlight=False, soft_wrap=True)

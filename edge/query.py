@@ -33,7 +33,7 @@ def ask_about(
         raise ForeignAnswer(f"The model '{metadata.name}' has no input '{IMAGES}' [N, C, H, W].")
     shown = [tensor.name for tensor in metadata.outputs]
     if output is None:
-        output = next(name for name in (LOGITS, PROBABILITIES, LABEL) if name in shown)
+        output = metadata.richest_output()
     elif output not in shown:
         raise OutputNotAllowed(
             f"This key sees {', '.join(shown)}, not {output}. Ask the operator for another policy."

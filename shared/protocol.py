@@ -101,6 +101,21 @@ class ModelMetadata(Wire):
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
 
+    def richest_output(self) -> str:
+        """The output that tells most about the teacher, of those that we understand.
+
+        Raises:
+            ForeignAnswer: there is none.
+        """
+        names = [tensor.name for tensor in self.outputs]
+        for name in (LOGITS, PROBABILITIES, LABEL):
+            if name in names:
+                return name
+        raise ForeignAnswer(
+            f"The model '{self.name}' offers {', '.join(names) or 'no output'}; "
+            f"{LOGITS}, {PROBABILITIES} or {LABEL} is needed."
+        )
+
 
 class Usage(Wire):
     """Answer of `GET /v1/usage`; all counts are images, and 1 image is 1 query."""

@@ -100,6 +100,15 @@ def test_a_second_evaluation_pays_nothing_and_says_the_same(live_server: LiveSer
     assert live_server.spent(key) == TESTS
 
 
+def test_what_was_paid_for_stays_when_the_student_is_measured_alone(
+    live_server: LiveServer, folder: RunFolder
+) -> None:
+    measure(folder, live_server, live_server.make_key(budget=TESTS))
+    paid = folder.results()["evaluation"]["fidelity"]
+    measure(folder)
+    assert folder.results()["evaluation"]["fidelity"] == paid
+
+
 def test_its_questions_have_a_journal_of_their_own(live_server: LiveServer, folder: RunFolder) -> None:
     with Journal(folder.journal) as journal:
         journal.note("mine", 1)

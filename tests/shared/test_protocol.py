@@ -15,6 +15,8 @@ from shared.protocol import (
     LOGITS,
     OUTPUT_DATATYPE,
     PROBABILITIES,
+    ModelMetadata,
+    TensorMetadata,
     decode_request,
     decode_response,
     encode_request,
@@ -206,3 +208,17 @@ def test_empty_tensors_of_enormous_shape_are_foreign(values: dict[str, Any]) -> 
 
 def test_every_output_has_a_datatype_of_the_wire() -> None:
     assert set(OUTPUT_DATATYPE.values()) <= set(protocol.DATATYPES)
+
+
+@pytest.mark.parametrize(
+    ("offered", "richest"), [(["label", "logits"], "logits"), (["label", "probabilities"], "probabilities")]
+)
+def test_the_richest_output_is_found_in_any_order(offered: list[str], richest: str) -> None:
+    outputs = [TensorMetadata(name=name, datatype="FP32", shape=[-1, 10]) for name in offered]
+    assert ModelMetadata(name="m", inputs=[], outputs=outputs).richest_output() == richest
+
+
+def test_a_model_without_an_output_of_ours_is_named_with_what_it_offers() -> None:
+    outputs = [TensorMetadata(name="boxes", datatype="FP32", shape=[-1, 4])]
+    with pytest.raises(ForeignAnswer, match="model 'm' offers boxes"):
+        ModelMetadata(name="m", inputs=[], outputs=outputs).richest_output()
