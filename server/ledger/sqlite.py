@@ -8,6 +8,7 @@ learns an outcome before the group's COMMIT.
 import queue
 import sqlite3
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -23,6 +24,7 @@ from shared.errors import InvalidConfig, Unavailable
 
 BUSY_SECONDS = 10.0
 GROUP_LIMIT = 256
+SWITCH_SECONDS = 0.01
 
 
 class _SqliteSession:
@@ -168,7 +170,7 @@ def _open(path: Path, create: bool, busy_seconds: float) -> sqlite3.Connection:
             path.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
             undo.callback(db.close)
-            db.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(db, busy_seconds)
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
             _make_tables(db, path, create)
@@ -176,6 +178,19 @@ def _open(path: Path, create: bool, busy_seconds: float) -> sqlite3.Connection:
             raise InvalidConfig(f"{path} cannot be used as a ledger: {error}.") from None
         undo.pop_all()
     return db
+
+
+def _write_ahead(db: sqlite3.Connection, busy_seconds: float) -> None:
+    """Switch to WAL; of several that do so at once SQLite refuses all but one, without its usual waiting."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(SWITCH_SECONDS)
 
 
 def _make_tables(db: sqlite3.Connection, path: Path, create: bool) -> None:
