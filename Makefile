@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
+JOBS ?= 2
 
 .PHONY: help demo test lint types unit format clean
 
@@ -38,7 +39,7 @@ types: $(INSTALLED)  ## Strict types, tests included
 	$(BIN)/mypy
 
 unit: $(INSTALLED)  ## Tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS)
 
 format: $(INSTALLED)  ## Rewrite the code in the project's style
 	$(BIN)/ruff format .

@@ -77,7 +77,7 @@ def distill(
         from edge.report.summary import run_table
 
         console.print(run_table(results))
-        console.print(f"Student written to {escape(str(out / 'student.safetensors'))}.")
+        console.print(f"Student written to {escape(str(out / 'student.safetensors'))}.", soft_wrap=True)
 
 
 @app.command()
@@ -116,7 +116,7 @@ def report(run: RunPath, data_root: DataRoot = None) -> None:
     from edge.report.page import write_report
     from edge.run_folder import RunFolder
 
-    console.print(f"Report written to {escape(str(write_report(RunFolder(run), data_root)))}.")
+    console.print(f"Report written to {escape(str(write_report(RunFolder(run), data_root)))}.", soft_wrap=True)
 
 
 @app.command()

@@ -42,7 +42,7 @@ def train(
 ) -> None:
     """Train a teacher on the cloud's part of a dataset."""
     if if_missing and out.exists():
-        console.print(f"{out} is there already; nothing was trained.")
+        console.print(f"{escape(str(out))} is there already; nothing was trained.", soft_wrap=True)
         return
     compute.yield_when_idle()
     from rich.progress import Progress
@@ -69,7 +69,8 @@ def train(
         facts={"test_accuracy": accuracy},
     )
     checkpoints.save(out, model, card)
-    console.print(f"Test accuracy {accuracy:.2%} ({len(dataset.test.labels)} images). Teacher written to {out}.")
+    measured = f"Test accuracy {accuracy:.2%} ({len(dataset.test.labels)} images)."
+    console.print(f"{measured} Teacher written to {escape(str(out))}.", soft_wrap=True)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import uvicorn
 
@@ -39,6 +40,10 @@ from tests.fakes import LinearTeacher
 
 # Before any test imports torch: idle threads of its pool sleep, or tests on busy cores would take ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# What a property says does not depend on how busy the machine is.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @dataclass

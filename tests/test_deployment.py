@@ -190,7 +190,7 @@ def test_an_image_holds_shared_and_its_own_side_and_nothing_else(side: str) -> N
     assert [value for word, value in final if word == "COPY"] == ["--from=build /opt/mekd /opt/mekd"]
     assert not any(word == "ADD" for word, _ in build + final)
     extras = [extra for word, value in build if word == "RUN" for extra in re.findall(r"\.\[(.*?)\]", value)]
-    assert extras == [side]
+    assert extras == [{"server": "server,postgres,redis", "edge": "edge"}[side]]
 
 
 def test_a_build_is_sent_what_it_copies_and_no_more() -> None:

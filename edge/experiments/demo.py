@@ -74,7 +74,7 @@ def demo(
         f"parameters of the teacher, {card.architecture}": architectures.parameter_count(model),
     }
     console.print(run_table(RunFolder(out).results(), sizes))
-    console.print(f"{time.monotonic() - started:.0f} s in all. Look at {out / 'report.html'}.")
+    console.print(f"{time.monotonic() - started:.0f} s in all. Look at {out / 'report.html'}.", soft_wrap=True)
 
 
 def _run(program: str, *arguments: str | Path, key: SecretStr | None = None) -> None:
