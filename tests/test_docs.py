@@ -19,8 +19,8 @@ PROGRAMS = {"mekd-edge": edge.cli.app, "mekd-server": server.cli.app}
 
 
 def shown_commands() -> list[str]:
-    blocks = re.findall(r"^```\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```\w*\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix(".venv/bin/") for block in blocks for line in block.splitlines()]
     return [line.partition("  #")[0].strip() for line in lines if line.startswith(tuple(PROGRAMS))]
 
 
