@@ -5,7 +5,6 @@ are seen by everybody on the machine. torch is imported by the commands that nee
 """
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shared import compute
-from shared.errors import InvalidConfig, MekdError
+from shared import command_line, compute
+from shared.errors import InvalidConfig
 
 app = typer.Typer(
     help="The edge side of MEKD: a small student from a teacher behind a metered API.",
@@ -173,16 +172,5 @@ def _prepare_torch() -> None:
 
 
 def main() -> None:
-    """Run; what is wrong is said in one line, without a traceback."""
-    try:
-        app()
-    except MekdError as error:
-        _complain(str(error))
-        sys.exit(error.exit_code)
-    except OSError as error:  # a full disk, a folder without rights: what was committed before is whole
-        _complain(f"{error}. Mend that, and the same command goes on.")
-        sys.exit(MekdError.exit_code)
-
-
-def _complain(message: str) -> None:
-    console.print(f"[red]Error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
+    """Run the program."""
+    command_line.run(app)

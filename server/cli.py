@@ -3,7 +3,6 @@
 torch and the web framework are imported by the commands that need them, so that the others answer at once.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from server import keys_cli, ledger_cli
-from shared import compute
-from shared.errors import MekdError
+from shared import command_line, compute
 
 app = typer.Typer(
     help="The cloud side of MEKD: a teacher behind a meter.",
@@ -105,9 +103,5 @@ def serve(
 
 
 def main() -> None:
-    """Run; what is wrong is said in one line, without a traceback."""
-    try:
-        app()
-    except MekdError as error:
-        console.print(f"[red]Error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+    """Run the program."""
+    command_line.run(app)

@@ -22,8 +22,7 @@ from rich.console import Console
 from edge.experiments.local_cloud import LocalCloud
 from edge.report.summary import run_table
 from edge.run_folder import RunFolder
-from shared import architectures, checkpoints, datasets
-from shared.errors import MekdError
+from shared import architectures, checkpoints, command_line, datasets
 
 console = Console()
 
@@ -89,14 +88,5 @@ def _run(program: str, *arguments: str | Path, key: SecretStr | None = None) -> 
         raise typer.Exit(code)
 
 
-def main() -> None:
-    """Run; what is wrong is said in one line, without a traceback."""
-    try:
-        typer.run(demo)
-    except MekdError as error:
-        console.print(f"[red]Error:[/red] {error}")
-        sys.exit(error.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    command_line.run(lambda: typer.run(demo))

@@ -4,7 +4,6 @@ python -m edge.experiments.results_table runs/digits-soft-* runs/digits-top1-*
 """
 
 import statistics
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from edge.run_folder import RunFolder
-from shared.errors import InvalidConfig, MekdError
+from shared import command_line
+from shared.errors import InvalidConfig
 
 HEADER = (
     "| data, response | queries | teacher | student | student - teacher | fidelity | bytes up + down | seconds | n |"
@@ -56,7 +56,4 @@ def _percent(shares: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(results_table)
-    except MekdError as error:
-        sys.exit(f"Error: {error}")
+    command_line.run(lambda: typer.run(results_table))
