@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr, ValidationError
 
+from edge.teacher import Reply
 from edge.wire_bytes import CountingTransport, counted
 from shared.errors import (
     ApiError,
@@ -55,16 +56,6 @@ LONGEST_WAIT = 3600  # seconds: whatever Retry-After says, ask again after this
 _jitter = random.SystemRandom()  # clients that start together must not come back together
 
 Document = TypeVar("Document", bound=Wire)
-
-
-class Reply(NamedTuple):
-    """One answer: `values` float32 [N, K], or int64 [N] for `label`; bytes on the wire, retries included."""
-
-    values: NDArray[Any]
-    bytes_up: int
-    bytes_down: int
-    replayed: bool
-    """The server had this answer stored already and charged nothing now."""
 
 
 class TeacherClient:

@@ -25,10 +25,10 @@ from edge.answers import confidence
 from edge.config import Config, Deprivatization
 from edge.gan import Average, Discriminator, Generator
 from edge.journal import TransferSet
+from edge.local_images import LocalImages
 from edge.losses import discriminator_loss, generator_loss, information_maximisation_loss
 from edge.training import Curves, Stateful, Training, Watcher
 from shared import compute, pixels, seeding
-from shared.datasets import Dataset
 
 STAGE = "deprivatization"
 
@@ -37,12 +37,12 @@ Ask = Callable[[str, NDArray[np.uint8]], TransferSet]
 
 
 def deprivatize(
-    dataset: Dataset, ask: Ask, config: Config, *, state: Path | None = None, watcher: Watcher | None = None
+    local: LocalImages, ask: Ask, config: Config, *, state: Path | None = None, watcher: Watcher | None = None
 ) -> tuple[Generator, Curves]:
     """Train the generator on the edge's unlabelled images; it comes back averaged, frozen, in evaluation mode.
 
     Args:
-        dataset: only its edge part is looked at.
+        local: the edge's images.
         ask: pays for the confidences y_T.
         config: the run's.
         state: file that keeps the training between two starts.
@@ -51,7 +51,7 @@ def deprivatize(
     Raises:
         Stopped: the watcher asked for it; the state is saved.
     """
-    emulation = Emulation(dataset, ask, config)
+    emulation = Emulation(local, ask, config)
     training = Training(STAGE, emulation.parts(), state, watcher or Watcher())
     curves = training.run(config.deprivatization.steps, emulation.step)
     return emulation.average.model, curves
@@ -60,21 +60,21 @@ def deprivatize(
 class Emulation:
     """The GAN while it learns."""
 
-    def __init__(self, dataset: Dataset, ask: Ask, config: Config) -> None:
+    def __init__(self, local: LocalImages, ask: Ask, config: Config) -> None:
         self.ask, self.config, self.seed = ask, config.deprivatization, config.seed
         self.device = compute.device()
-        self.shift, self.classes = dataset.shift, dataset.classes
-        self.real_NCHW = pixels.from_array(dataset.edge).to(self.device)
+        self.shift, self.classes = local.shift, local.classes
+        self.real_NCHW = pixels.from_array(local.images).to(self.device)
         seeding.seed_initial_weights(config.seed, STAGE)
-        self.generator = Generator(dataset.classes, dataset.image_shape, self.config.width).to(self.device)
-        self.discriminator = Discriminator(dataset.image_shape).to(self.device)
+        self.generator = Generator(local.classes, local.image_shape, self.config.width).to(self.device)
+        self.discriminator = Discriminator(local.image_shape).to(self.device)
         self.average = Average(self.generator, self.config.average)
         self.generator_adam, self.discriminator_adam = (
             torch.optim.Adam(network.parameters(), self.config.learning_rate, (self.config.beta1, 0.99))
             for network in (self.generator, self.discriminator)
         )
         self.rounds = confidence_rounds(self.config, config.im_queries)
-        self.confident_MK = torch.empty(0, dataset.classes, device=self.device)
+        self.confident_MK = torch.empty(0, local.classes, device=self.device)
         """Latents for which y_T is known."""
         self.confidence_M = torch.empty(0, device=self.device)
         """Their y_T."""

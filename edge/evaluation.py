@@ -11,41 +11,42 @@ import numpy as np
 import torch
 
 from edge.answers import labels, target_logits
-from edge.client import TeacherClient
 from edge.distillation import predict
-from edge.journal import Journal
+from edge.journal import Images, Journal
+from edge.local_images import labelled_test_images
 from edge.oracle import Oracle
+from edge.plan import largest_request
 from edge.run_folder import RunFolder
+from edge.teacher import Teacher
 from edge.training import Watcher
-from shared import datasets, metrics, pixels
+from shared import metrics, pixels
 from shared.errors import BudgetTooSmall
 from shared.protocol import LABEL
 
 STAGE = "evaluation"
+IMAGES_PER_REQUEST = 250
 
 
-def evaluate(
-    folder: RunFolder, client: TeacherClient | None, data_root: Path | None, watcher: Watcher
-) -> dict[str, Any]:
-    """Measure a run's student on the test images; with a `client` also the teacher, and the two against each other.
+def evaluate(folder: RunFolder, teacher: Teacher | None, data_root: Path | None, watcher: Watcher) -> dict[str, Any]:
+    """Measure a run's student on the test images; with a `teacher` also the teacher, and the two against each other.
 
     What was measured is written into the run's results and returned.
 
     Raises:
         MekdError: no finished run, no such data, or the teacher cannot be asked.
     """
-    dataset = datasets.load(folder.config().dataset, data_root)
+    test = labelled_test_images(folder.config().dataset, data_root)
     results = folder.results()
     card, student = folder.load_student()
-    label_N = torch.from_numpy(dataset.test.labels)
-    logits_NK = predict(student, pixels.from_array(dataset.test.images))
+    label_N = torch.from_numpy(test.labels)
+    logits_NK = predict(student, pixels.from_array(test.images))
     measured: dict[str, Any] = {
         "test_images": len(label_N),
         "student_accuracy": metrics.accuracy(logits_NK, label_N),
         "confusion": metrics.confusion(label_N, logits_NK.argmax(1), card.classes).tolist(),
     }
-    if client is not None:
-        measured |= _against_teacher(folder, client, dataset.test.images, label_N, logits_NK, watcher)
+    if teacher is not None:
+        measured |= _against_teacher(folder, teacher, test.images, label_N, logits_NK, watcher)
     known = results.get("evaluation", {})  # the teacher's numbers were paid for and stay true of this student
     folder.keep_results(results | {"evaluation": known | measured})
     return measured
@@ -53,15 +54,18 @@ def evaluate(
 
 def _against_teacher(
     folder: RunFolder,
-    client: TeacherClient,
-    images: datasets.Images,
+    teacher: Teacher,
+    images: Images,
     label_N: torch.Tensor,
     logits_NK: torch.Tensor,
     watcher: Watcher,
 ) -> dict[str, Any]:
-    output = client.metadata().richest_output()
+    output = teacher.metadata().richest_output()
+    batch = largest_request(teacher.usage(), IMAGES_PER_REQUEST)
     with Journal(folder.evaluation_journal) as journal:
-        oracle = Oracle(client, journal, output, should_stop=watcher.should_stop, on_answer=watcher.on_answer)
+        oracle = Oracle(
+            teacher, journal, output, batch=batch, should_stop=watcher.should_stop, on_answer=watcher.on_answer
+        )
         answered = oracle.ask(STAGE, images)
         if oracle.exhausted:
             raise BudgetTooSmall(

@@ -7,13 +7,12 @@ was written but not answered is sent again, same key and same bytes, and the ser
 
 from collections import Counter
 from collections.abc import Callable
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.client import TeacherClient
 from edge.journal import Answers, Images, Journal, Request, TransferSet, digests
+from edge.teacher import Teacher
 from edge.wire_bytes import Traffic, counted
 from shared.errors import BudgetExhausted, ForeignAnswer, MekdError, RunMismatch, Stopped
 from shared.protocol import LABEL
@@ -25,10 +24,10 @@ class Oracle:
     """Asks for one `output` and keeps what it paid for in `journal`.
 
     Args:
-        client: speaks to the teacher; not used for what the journal has.
+        teacher: asked only about what the journal does not have.
         journal: where questions go before they are sent, and answers before they are returned.
         output: `logits`, `probabilities` or `label`.
-        batch: most images in a request; the server's own limits are obeyed too.
+        batch: most images in a request; see `edge.plan.largest_request`.
         should_stop: looked at before every request.
         on_answer: told, request by request, how many of the given images are settled, stored ones included.
     """
@@ -38,7 +37,7 @@ class Oracle:
 
     def __init__(
         self,
-        client: TeacherClient,
+        teacher: Teacher,
         journal: Journal,
         output: str,
         *,
@@ -46,7 +45,7 @@ class Oracle:
         should_stop: Callable[[], bool] = lambda: False,
         on_answer: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._client = client
+        self._teacher = teacher
         self._journal = journal
         self._output = output
         self._batch = batch
@@ -91,7 +90,7 @@ class Oracle:
         step = self._steps[stage]
         stored = self._journal.find(stage, step)
         if stored is None:
-            batch = images[: min(self._largest_request, max(1, REQUEST_BYTES // images[0].nbytes))]
+            batch = images[: min(self._batch, max(1, REQUEST_BYTES // images[0].nbytes))]
             return self._journal.add(stage, step, self._output, batch, self._new(batch))
         same_kind = stored.output == self._output and stored.images.shape[1:] == images.shape[1:]
         if not same_kind or len(stored.images) > len(images):
@@ -110,7 +109,7 @@ class Oracle:
             raise Stopped("Stopped. Everything paid for is stored; the same command goes on from here.")
         with counted() as traffic:
             try:
-                reply = self._client.ask(request.images[request.sent], self._output, request.key)
+                reply = self._teacher.ask(request.images[request.sent], self._output, request.key)
             except BudgetExhausted as refusal:
                 affordable = _affordable(refusal, request)
                 self.exhausted = affordable == 0
@@ -147,14 +146,6 @@ class Oracle:
                 f"The server answered with {values.shape[1]} classes, earlier in this run with {len(known)}:"
                 " it serves another teacher now. Start a new run."
             )
-
-    @cached_property
-    def _largest_request(self) -> int:
-        usage = self._client.usage()
-        if usage is None:
-            return self._batch
-        # A request of a whole minute's images would wait until the server's sliding window is empty.
-        return max(1, min(self._batch, usage.images_per_request, usage.images_per_minute // 4))
 
     def _joined(self, settled: list[Request], images: Images) -> TransferSet:
         if not settled:

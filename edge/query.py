@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.client import TeacherClient
 from edge.image_files import read_image
 from edge.journal import digests
+from edge.teacher import Teacher
 from shared.errors import ForeignAnswer, OutputNotAllowed
 from shared.protocol import IMAGES, LABEL, LOGITS, PROBABILITIES, Usage
 
@@ -16,7 +16,7 @@ ONE_OF = {LOGITS: "logit", PROBABILITIES: "probability"}
 
 
 def ask_about(
-    paths: Sequence[Path], client: TeacherClient, output: str | None, *, resize: bool
+    paths: Sequence[Path], teacher: Teacher, output: str | None, *, resize: bool
 ) -> tuple[list[dict[str, str]], Usage | None]:
     """One row of named values per file, and the key's state afterwards; `output` None asks for the richest.
 
@@ -27,7 +27,7 @@ def ask_about(
         InvalidImage: a file is unreadable or of the wrong size.
         OutputNotAllowed: the key does not see `output`.
     """
-    metadata = client.metadata()
+    metadata = teacher.metadata()
     shape = next((tensor.shape[1:] for tensor in metadata.inputs if tensor.name == IMAGES), [])
     if len(shape) != 3:
         raise ForeignAnswer(f"The model '{metadata.name}' has no input '{IMAGES}' [N, C, H, W].")
@@ -43,10 +43,10 @@ def ask_about(
     rows = []
     for image in images:
         name = f"{metadata.name}/{output}/{digests(image[None])[0].hex()}"
-        values = client.ask(image[None], output, str(uuid.uuid5(uuid.NAMESPACE_URL, name))).values[0]
+        values = teacher.ask(image[None], output, str(uuid.uuid5(uuid.NAMESPACE_URL, name))).values[0]
         label = int(values if output == LABEL else values.argmax())
         row = {"class": str(label)}
         if output != LABEL:
             row |= {f"{ONE_OF[output]} {k}": f"{value:.3f}" for k, value in enumerate(np.asarray(values))}
         rows.append(row)
-    return rows, client.usage()
+    return rows, teacher.usage()

@@ -23,6 +23,7 @@ from edge.config import Config, parse
 from edge.deprivatization import STAGE as STEP_1
 from edge.distillation import STAGE as STEP_2
 from edge.gan import ARCHITECTURE, Generator
+from edge.journal import Journal
 from edge.training import Curves
 from shared import architectures, checkpoints
 from shared.checkpoints import Card
@@ -85,6 +86,13 @@ class RunFolder:
             checkpoints.write_json(self.config_file, config.model_dump())
         except OSError as error:
             raise RunMismatch(f"{self.path} cannot be written: {error.strerror}. Choose another --out.") from None
+
+    def asked(self) -> int:
+        """Images that were asked about so far, answered or not."""
+        if not self.journal.exists():
+            return 0
+        with Journal(self.journal) as journal:
+            return journal.asked()
 
     def finished(self) -> bool:
         """True once the student and the results are there."""

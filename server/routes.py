@@ -91,6 +91,7 @@ async def model_metadata(model: str, meter: TheMeter, client: TheClient) -> Mode
         platform="mekd",
         inputs=[TensorMetadata(name=IMAGES, datatype="UINT8", shape=[-1, *meter.teacher.image_shape])],
         outputs=[TensorMetadata(name=n, datatype=OUTPUT_DATATYPE[n], shape=s) for n, s in shapes.items()],
+        parameters={"classes": meter.teacher.classes},
     )
 
 

@@ -100,6 +100,14 @@ class ModelMetadata(Wire):
     platform: str = ""
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
+    parameters: dict[str, Any] = {}
+    """Beyond the protocol, as MLServer has them; ours hold `classes`, which the shape of `label` does not tell."""
+
+    def classes(self) -> int | None:
+        """Number of classes K, None where the server does not say."""
+        widths = (output.shape[-1] for output in self.outputs if output.name in (LOGITS, PROBABILITIES))
+        told = self.parameters.get("classes", max(widths, default=None))
+        return told if type(told) is int and told > 0 else None
 
     def richest_output(self) -> str:
         """The output that tells most about the teacher, of those that we understand.

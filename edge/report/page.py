@@ -13,9 +13,9 @@ from edge.answers import labels
 from edge.deprivatization import STAGE as STEP_1
 from edge.distillation import STAGE as STEP_2
 from edge.journal import Journal, TransferSet
+from edge.local_images import local_images
 from edge.report import figures
 from edge.run_folder import RunFolder
-from shared import datasets
 from shared.checkpoints import write_atomically
 
 SHOWN = 48
@@ -27,7 +27,7 @@ def write_report(folder: RunFolder, data_root: Path | None) -> Path:
     Raises:
         MekdError: the run is not finished, or its files cannot be read.
     """
-    dataset = datasets.load(folder.config().dataset, data_root)
+    local = local_images(folder.config().dataset, data_root)
     results, curves = folder.results(), folder.curves()
     with Journal(folder.journal) as journal:
         pairs = journal.transfer_set()
@@ -35,7 +35,7 @@ def write_report(folder: RunFolder, data_root: Path | None) -> Path:
     generated, titles = _by_class(pairs, SHOWN)
     gan, student = curves.get(STEP_1, {}), curves.get(STEP_2, {})
     pictures = {
-        "real": figures.image_grid(dataset.edge[:SHOWN]),
+        "real": figures.image_grid(local.images[:SHOWN]),
         "generated": figures.image_grid(generated, titles),
         "gan": figures.curves(gan, ("L_D", "L_G", "L_IM"), "loss, nats"),
         "terms": figures.curves(student, ("answer term", "image term"), "loss"),

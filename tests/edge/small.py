@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edge.config import Config, merge, parse
 from edge.journal import TransferSet
+from edge.local_images import LocalImages, local_images
 from shared import datasets
 from shared.datasets import Dataset
 from shared.protocol import LABEL, LOGITS, PROBABILITIES
@@ -25,8 +26,14 @@ def small_config(**changes: Any) -> Config:
 
 
 @cache
-def digits() -> Dataset:
+def digits() -> LocalImages:
     """Nobody writes into it."""
+    return local_images("digits", None)
+
+
+@cache
+def whole_digits() -> Dataset:
+    """With the labelled parts, for judging. Nobody writes into it."""
     return datasets.load("digits")
 
 
@@ -40,7 +47,7 @@ class Projection:
         self.output = output
         self.questions: list[tuple[str, NDArray[np.uint8]]] = []
         self._weights = np.random.default_rng(0).normal(0, 1, (64, K))
-        self._mean = digits().edge.reshape(-1, 64).mean(0)
+        self._mean = digits().images.reshape(-1, 64).mean(0)
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         centred = images.reshape(len(images), -1) - self._mean

@@ -11,7 +11,8 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from edge.cli import app, given
+from edge.cli import app
+from edge.commands.options import given
 from edge.progress import Display
 from edge.run_folder import RunFolder
 from edge.stopping import StopRequest

@@ -14,7 +14,7 @@ from edge.training import Watcher
 from shared.errors import Stopped
 from shared.protocol import LOGITS, PROBABILITIES
 from shared.seeding import rng
-from tests.edge.small import K, Projection, digits, small_config
+from tests.edge.small import K, Projection, digits, small_config, whole_digits
 
 
 class Remembering(Projection):
@@ -55,7 +55,7 @@ def test_soft_answers_are_asked_for_as_planned_and_only_about_generated_images(o
         (STAGE, 7),
         (STAGE, 7),
     ]
-    images, private = asked(teacher), {image.tobytes() for image in digits().edge}
+    images, private = asked(teacher), {image.tobytes() for image in digits().images}
     assert images.dtype == np.uint8 and images.shape[1:] == digits().image_shape
     assert len({image.tobytes() for image in images}) == 30
     assert not any(image.tobytes() in private for image in images)
@@ -146,7 +146,7 @@ def test_rounds_are_spread_over_the_second_half_and_ask_everything(
 @pytest.fixture(scope="module")
 def judge() -> KNeighborsClassifier:
     """Names a digit; learnt from the cloud's images, which the edge never sees."""
-    cloud, test = digits().cloud, digits().test
+    cloud, test = whole_digits().cloud, whole_digits().test
     neighbours = KNeighborsClassifier(3).fit(cloud.images.reshape(-1, 64), cloud.labels)
     assert neighbours.score(test.images.reshape(-1, 64), test.labels) > 0.95
     return neighbours

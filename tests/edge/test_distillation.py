@@ -18,7 +18,7 @@ from shared import pixels
 from shared.errors import InvalidConfig, Stopped
 from shared.protocol import LABEL, LOGITS, PROBABILITIES
 from shared.seeding import seed_initial_weights
-from tests.edge.small import K, Projection, digits, small_config
+from tests.edge.small import K, Projection, digits, small_config, whole_digits
 
 OUTPUTS = [LOGITS, PROBABILITIES, LABEL]
 
@@ -32,7 +32,7 @@ def generator() -> Generator:
 
 def pool(output: str = LOGITS, images: NDArray[np.uint8] | None = None) -> TransferSet:
     """Digits with the answers of a teacher of known maths."""
-    return Projection(output).pairs(digits().edge[:60] if images is None else images)
+    return Projection(output).pairs(digits().images[:60] if images is None else images)
 
 
 def with_another_answer(pairs: TransferSet, place: int) -> TransferSet:
@@ -63,10 +63,10 @@ def state(model: nn.Module) -> list[torch.Tensor]:
 def test_a_student_learns_a_teacher_of_known_maths_from_every_kind_of_answer(
     generator: Generator, output: str
 ) -> None:
-    teacher, images = Projection(output), np.concatenate([digits().edge, digits().cloud.images])
+    teacher, images = Projection(output), np.concatenate([digits().images, whole_digits().cloud.images])
     config = small_config(distillation={"steps": 120, "batch": 64, "evaluate_every": 60})
     student, curves = distill(teacher.pairs(images), generator, config, shift=0)
-    unseen = digits().test.images
+    unseen = whole_digits().test.images
     agreement = (
         predict(student, pixels.from_array(unseen)).argmax(1).numpy() == teacher.logits(unseen).argmax(1)
     ).mean()
@@ -213,7 +213,7 @@ def test_the_pool_is_made_by_the_generator_from_the_prior(generator: Generator) 
 def test_predicting_changes_nothing(generator: Generator) -> None:
     student = Alignment(pool(), generator, small_config(), shift=1).student
     before = [tensor.clone() for tensor in state(student)]
-    images_NCHW = pixels.from_array(digits().edge)
+    images_NCHW = pixels.from_array(digits().images)
     student.train()
     logits_NK = predict(student, images_NCHW)
     assert student.training and equal(before, state(student)) and not logits_NK.requires_grad
@@ -225,7 +225,7 @@ def test_targets_that_only_differ_by_a_constant_teach_the_same_from_probabilitie
         def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
             return super().logits(images) + np.float32(3)
 
-    images = digits().edge[:60]
+    images = digits().images[:60]
     for output, same in ((PROBABILITIES, True), (LOGITS, False)):
         one, other = (
             trained(teacher(output).pairs(images), generator, small_config(distillation={"steps": 3}))[1]

@@ -17,7 +17,7 @@ from shared.errors import BudgetTooSmall, MekdError, RunMismatch, Unauthorized
 from shared.pixels import from_array
 from shared.seeding import seed_initial_weights
 from tests.conftest import LiveServer
-from tests.edge.small import digits, small_config
+from tests.edge.small import small_config, whole_digits
 from tests.fakes import LinearTeacher
 
 TESTS = 400
@@ -47,7 +47,7 @@ def by_hand(folder: RunFolder) -> list[list[float]]:
     """The student's logits, image by image."""
     _, student = folder.load_student()
     with torch.no_grad():
-        return [student(from_array(image[None]))[0].tolist() for image in digits().test.images]
+        return [student(from_array(image[None]))[0].tolist() for image in whole_digits().test.images]
 
 
 def argmax(values: list[float]) -> int:
@@ -62,7 +62,7 @@ def softmax(logits: list[float]) -> list[float]:
 def test_without_a_teacher_the_student_is_counted_against_the_labels(folder: RunFolder) -> None:
     measured = measure(folder)
     hits, table = 0, [[0] * 10 for _ in range(10)]
-    for logits, label in zip(by_hand(folder), digits().test.labels.tolist(), strict=True):
+    for logits, label in zip(by_hand(folder), whole_digits().test.labels.tolist(), strict=True):
         hits += argmax(logits) == label
         table[label][argmax(logits)] += 1
     assert measured == {"test_images": TESTS, "student_accuracy": hits / TESTS, "confusion": table}
@@ -76,9 +76,9 @@ def test_with_a_teacher_the_two_are_compared_image_by_image(
 ) -> None:
     key = live_server.make_key(budget=TESTS, policy=policy)
     measured = measure(folder, live_server, key)
-    student, teacher = by_hand(folder), LinearTeacher().logits(digits().test.images).tolist()
+    student, teacher = by_hand(folder), LinearTeacher().logits(whole_digits().test.images).tolist()
     agreed = sum(argmax(s) == argmax(t) for s, t in zip(student, teacher, strict=True))
-    right = sum(argmax(t) == label for t, label in zip(teacher, digits().test.labels, strict=True))
+    right = sum(argmax(t) == label for t, label in zip(teacher, whole_digits().test.labels, strict=True))
     assert measured["fidelity"] == pytest.approx(agreed / TESTS)
     assert measured["teacher_accuracy"] == pytest.approx(right / TESTS)
     assert measured["queries"] == live_server.spent(key) == TESTS
@@ -116,7 +116,7 @@ def test_its_questions_have_a_journal_of_their_own(live_server: LiveServer, fold
     measure(folder, live_server, live_server.make_key())
     assert folder.journal.read_bytes() == before
     with Journal(folder.evaluation_journal) as journal:
-        assert (journal.transfer_set().images == digits().test.images).all()
+        assert (journal.transfer_set().images == whole_digits().test.images).all()
 
 
 def test_a_key_that_cannot_pay_is_said_and_what_it_paid_is_kept(live_server: LiveServer, folder: RunFolder) -> None:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from edge.client import TeacherClient
 from edge.journal import Journal
 from edge.oracle import Oracle
+from edge.plan import largest_request
 from edge.wire_bytes import Traffic
 from shared.errors import ForeignAnswer, OutputNotAllowed, RunMismatch, Stopped, Unauthorized, Unreachable
 from shared.protocol import LABEL, LOGITS, PROBABILITIES
@@ -36,12 +37,14 @@ def an_edge(
     output: str = LOGITS,
     *,
     batch: int = 256,
+    limited: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
     on_answer: Callable[[int], None] = lambda _: None,
     http: httpx.Client | None = None,
 ) -> Iterator[tuple[Oracle, Journal]]:
     """One life of an edge process: its client, journal and oracle."""
     with Journal(journal_path) as journal, TeacherClient(url, SecretStr(key), http=http, patience=1) as client:
+        batch = largest_request(client.usage(), batch) if limited else batch
         yield Oracle(client, journal, output, batch=batch, should_stop=should_stop, on_answer=on_answer), journal
 
 
@@ -92,7 +95,7 @@ def test_requests_are_no_larger_than_the_server_allows(
 ) -> None:
     server = serve(images_per_request=per_request)
     key, settled = server.make_key(images_per_minute=per_minute), list[int]()
-    with an_edge(server.url, key, journal_path, on_answer=settled.append) as (oracle, _):
+    with an_edge(server.url, key, journal_path, limited=True, on_answer=settled.append) as (oracle, _):
         oracle.ask(STAGE, some_images(25))
     assert sum(settled) == 25 and max(settled) == 7
 
@@ -232,7 +235,7 @@ def test_a_rate_limit_is_waited_for_as_long_as_the_server_says(live_server: Live
         TeacherClient(live_server.url, SecretStr(key), sleep=stop_waiting) as client,
     ):
         with pytest.raises(Stopped):
-            Oracle(client, journal, LOGITS).ask(STAGE, some_images(20))
+            Oracle(client, journal, LOGITS, batch=2).ask(STAGE, some_images(20))
         assert 1 <= waits[0] <= 75 and journal.unique_images() == 10 == live_server.spent(key)
 
 

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from edge.client import TeacherClient
 from edge.config import Config
 from edge.journal import Journal
-from edge.run import choose_output, run
+from edge.plan import choose_output
+from edge.run import run
 from edge.run_folder import RunFolder
 from edge.training import Watcher
 from shared.errors import (
@@ -73,7 +74,7 @@ def test_a_run_spends_its_budget_to_the_last_query_and_accounts_for_it_by_stage(
         stage = stages[name]
         assert stage["queries"] == stage["queries_planned"] == stage["queries_by_server"] == queries
         assert (stage["bytes_up"] > queries * 64) == (queries > 0)
-    assert sum(stage["bytes_up"] for stage in stages.values()) == traffic.up
+    assert sum(took["bytes_up"] for took in (*stages.values(), results["bookkeeping"])) == traffic.up
     assert (results["server"]["client"], results["server"]["spent"], results["server"]["budget"]) == (
         "edge",
         100,
@@ -100,7 +101,7 @@ def test_a_run_leaves_what_its_folder_promises_and_no_private_image(live_server:
     card, _ = folder.load_student()
     agreement = folder.curves()["distillation"]["held-out agreement"]
     assert card.facts["held_out_agreement"] == max(value for _, value in agreement)
-    private = {image.tobytes() for image in digits().edge}
+    private = {image.tobytes() for image in digits().images}
     with Journal(folder.journal) as journal:
         assert not any(image.tobytes() in private for image in journal.transfer_set().images)
 

@@ -1,0 +1,73 @@
+"""What each stage of a run took: queries and bytes by the edge's journal, queries by the server's meter, seconds."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from edge.journal import Journal
+from edge.plan import STAGES, Plan
+from edge.teacher import Teacher
+from edge.wire_bytes import counted
+from shared.protocol import Usage
+
+BOOKKEEPING = "bookkeeping"
+"""Traffic that asks about no image: metadata and usage."""
+
+
+class Account:
+    """Keeps the account of a run in its journal, over as many starts as the run takes."""
+
+    def __init__(self, journal: Journal, teacher: Teacher) -> None:
+        self._journal, self._teacher = journal, teacher
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Account a stage."""
+        notes = self._journal.notes()
+        self._journal.note(f"{name}.spent_before", notes.get(f"{name}.spent_before", self._spent()))
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = notes.get(f"{name}.seconds", 0.0) + time.monotonic() - started
+            self._journal.note(f"{name}.seconds", seconds)
+        if f"{name}.spent_after" not in notes:
+            self._journal.note(f"{name}.spent_after", self._spent())
+
+    def stages(self, plan: Plan) -> dict[str, dict[str, Any]]:
+        """By stage: planned and paid queries, the server's count, bytes, seconds."""
+        notes = self._journal.notes()
+        stages = {}
+        for name in STAGES:
+            before, after = notes[f"{name}.spent_before"], notes[f"{name}.spent_after"]
+            traffic = self._journal.traffic(name)
+            stages[name] = {
+                "queries_planned": plan.queries[name],
+                "queries": self._journal.queries(name),
+                "queries_by_server": None if before is None else after - before,
+                "bytes_up": traffic.up,
+                "bytes_down": traffic.down,
+                "seconds": round(notes[f"{name}.seconds"], 2),
+            }
+        return stages
+
+    def server(self) -> dict[str, Any] | None:
+        """The key's state on the server, None where there is no meter."""
+        usage = self._usage()
+        return usage.model_dump() if usage else None
+
+    def bookkeeping(self) -> dict[str, int]:
+        """Bytes of all traffic that asked about no image."""
+        traffic = self._journal.traffic(BOOKKEEPING)
+        return {"bytes_up": traffic.up, "bytes_down": traffic.down}
+
+    def _spent(self) -> int | None:
+        usage = self._usage()
+        return usage.spent if usage else None
+
+    def _usage(self) -> Usage | None:
+        with counted() as traffic:
+            usage = self._teacher.usage()
+        self._journal.add_traffic(BOOKKEEPING, traffic)
+        return usage

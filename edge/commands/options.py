@@ -1,0 +1,82 @@
+"""What several commands share: flags, the key, the way to the teacher, and how results are printed."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+
+from shared import compute
+from shared.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from edge.client import TeacherClient
+    from edge.stopping import StopRequest
+
+console = Console(stderr=True)
+"""For people: progress, tables, remarks. Only what a program may want to read goes to stdout."""
+
+Server = Annotated[
+    str, typer.Option(envvar="MEKD_SERVER_URL", help="Where the teacher is, e.g. http://127.0.0.1:8000")
+]
+MaybeServer = Annotated[
+    str | None, typer.Option(envvar="MEKD_SERVER_URL", help="Compare with this teacher; needs a key of its own.")
+]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of datasets that live in files.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no table at the end.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as one JSON object on stdout, and no table.")]
+RunPath = Annotated[Path, typer.Option("--run", help="Folder of a run.")]
+
+
+@contextmanager
+def the_teacher(server: str, stop: "StopRequest") -> Iterator["TeacherClient"]:
+    """The teacher at `server`, asked with the key from the environment; waiting ends when `stop` says so."""
+    from edge.client import TeacherClient
+
+    with TeacherClient(server, api_key(), sleep=stop.sleep) as client:
+        yield client
+
+
+def api_key() -> "SecretStr":
+    """The key from the environment, as a secret that does not print.
+
+    Raises:
+        InvalidConfig: no key, or its file cannot be read.
+    """
+    from pydantic import SecretStr
+
+    if key := os.environ.get("MEKD_API_KEY"):
+        return SecretStr(key.strip())
+    if file := os.environ.get("MEKD_API_KEY_FILE"):
+        try:
+            return SecretStr(Path(file).read_text().strip())
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise InvalidConfig(f"MEKD_API_KEY_FILE names {file}, which cannot be read: {reason}.") from None
+    raise InvalidConfig("No API key. Set MEKD_API_KEY, or MEKD_API_KEY_FILE to the name of a file that holds it.")
+
+
+def given(flags: dict[str, Any]) -> dict[str, Any]:
+    """Only the flags that were given, sections included."""
+    nested = {name: given(value) if isinstance(value, dict) else value for name, value in flags.items()}
+    return {name: value for name, value in nested.items() if value not in (None, {})}
+
+
+def show(results: dict[str, Any], table: RenderableType, *, as_json: bool, quiet: bool = False) -> None:
+    """Print results: for a program on stdout, or for people on stderr, or not at all."""
+    if as_json:
+        print(json.dumps(results))  # noqa: T201 - what --json is for
+    elif not quiet:
+        console.print(table, soft_wrap=True)
+
+
+def prepare_torch() -> None:
+    """To be called before torch is imported."""
+    compute.yield_when_idle()
+    compute.use_threads()
