@@ -1,3 +1,4 @@
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from edge.client import FIRST_CONTACT_PATIENCE, TeacherClient
+from edge.client import TeacherClient
+from edge.exchange import FIRST_CONTACT_PATIENCE
 from shared.errors import (
     ApiError,
     BudgetExhausted,
@@ -209,6 +211,14 @@ def test_a_port_where_nobody_listens_is_unreachable_within_seconds() -> None:
     with TeacherClient("http://127.0.0.1:1", SecretStr("k")) as client, pytest.raises(Unreachable):
         client.metadata()
     assert time.monotonic() - started < 2 * FIRST_CONTACT_PATIENCE
+
+
+def test_a_server_that_takes_a_question_and_says_nothing_is_given_up_after_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with TeacherClient(url, SecretStr("k"), timeout=0.05, patience=0) as client:
+            with pytest.raises(Unreachable, match="ReadTimeout"):
+                client.ask(IMAGES, LOGITS, "a")
 
 
 def test_after_the_first_contact_usage_is_patient() -> None:
