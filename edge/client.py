@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 from edge.exchange import Exchange, ExchangeOptions
 from edge.teacher import Reply
 from edge.wire_bytes import counted
+from shared.codec import decode_response, encode_request
 from shared.errors import ForeignAnswer, InvalidRequest, NotFound
 from shared.protocol import (
     HEADER_LENGTH,
@@ -22,8 +23,6 @@ from shared.protocol import (
     ModelMetadata,
     Usage,
     Wire,
-    decode_response,
-    encode_request,
 )
 
 Document = TypeVar("Document", bound=Wire)

@@ -22,8 +22,8 @@ from server.rate_limit import open_rate_limiter
 from server.settings import Settings
 from server.teacher import Teacher
 from server.validation import checked_idempotency_key, decode_question, fingerprint, idempotency_key, read_body
+from shared.codec import InferRequest, encode_response
 from shared.errors import InternalError, NotFound, Unavailable
-from shared.protocol import InferRequest, encode_response
 
 MODEL_VERSION = "1"
 

@@ -11,6 +11,7 @@ from server.api_description import ANSWER, KEYED, QUESTION, refusals
 from server.disclosure import parse_policy
 from server.ledger.protocol import Client, StoredAnswer
 from server.meter import MODEL_VERSION, Meter
+from shared.codec import Message
 from shared.protocol import (
     BINARY_EXTENSION,
     IDEMPOTENCY_KEY,
@@ -18,7 +19,6 @@ from shared.protocol import (
     IMAGES,
     LABEL,
     OUTPUT_DATATYPE,
-    Message,
     ModelMetadata,
     TensorMetadata,
     Usage,
@@ -47,7 +47,7 @@ TheClient = Annotated[Client, Depends(_client)]
     openapi_extra=KEYED | QUESTION,
 )
 async def infer(request: Request, model: str, meter: TheMeter) -> Response:
-    """Ask the teacher about images; see `shared.protocol` for both forms of the body."""
+    """Ask the teacher about images; see `shared.codec` for both forms of the body."""
     answered = await meter.answer(request, model)
     replayed = answered.settled.replayed
     request.state.images, request.state.replayed = answered.images, replayed

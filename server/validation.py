@@ -9,8 +9,9 @@ from starlette.requests import Request
 
 from server.settings import Settings
 from server.teacher import Teacher
+from shared.codec import InferRequest, decode_request
 from shared.errors import InvalidRequest, PayloadTooLarge, SlowBody, UnsupportedMedia
-from shared.protocol import HEADER_LENGTH, IDEMPOTENCY_KEY, InferRequest, decode_request
+from shared.protocol import HEADER_LENGTH, IDEMPOTENCY_KEY
 
 LONGEST_NUMBER = 18
 """Digits: what is longer is too large whatever it says, and is not worth reading."""

@@ -28,7 +28,8 @@ from server.auth import key_hash, new_key
 from server.ledger import open_ledger
 from server.ledger.protocol import Account
 from shared import architectures, checkpoints
-from shared.protocol import HEADER_LENGTH, encode_request
+from shared.codec import encode_request
+from shared.protocol import HEADER_LENGTH
 from tests.server.asking import INFER, some_images
 from tests.server.processes import served
 

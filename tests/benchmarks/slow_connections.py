@@ -22,7 +22,7 @@ import httpx
 import numpy as np
 import typer
 
-from shared.protocol import encode_request
+from shared.codec import encode_request
 from tests.benchmarks.fuzz_bodies import prepare
 from tests.server.asking import INFER, some_images
 from tests.server.processes import served

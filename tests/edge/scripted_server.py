@@ -7,7 +7,8 @@ from typing import Self
 
 import numpy as np
 
-from shared.protocol import LOGITS, encode_response
+from shared.codec import encode_response
+from shared.protocol import LOGITS
 
 
 def http_answer(status: str, body: bytes = b"", *headers: str) -> bytes:

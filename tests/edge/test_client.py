@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from edge.client import TeacherClient
 from edge.exchange import FIRST_CONTACT_PATIENCE
+from shared.codec import decode_request, encode_response
 from shared.errors import (
     ApiError,
     BudgetExhausted,
@@ -38,8 +39,6 @@ from shared.protocol import (
     IDEMPOTENCY_REPLAYED,
     LABEL,
     LOGITS,
-    decode_request,
-    encode_response,
 )
 from tests.edge.waiting import Time
 

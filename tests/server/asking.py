@@ -7,7 +7,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.protocol import HEADER_LENGTH, IDEMPOTENCY_KEY, Array, decode_response, encode_request
+from shared.codec import Array, decode_response, encode_request
+from shared.protocol import HEADER_LENGTH, IDEMPOTENCY_KEY
 from tests.conftest import LiveServer
 
 INFER = "/v2/models/teacher/infer"

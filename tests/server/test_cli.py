@@ -17,8 +17,8 @@ from server.cli import app
 from server.ledger import open_ledger
 from server.ledger.protocol import Client
 from shared import architectures, checkpoints
+from shared.codec import encode_request
 from shared.errors import InvalidConfig
-from shared.protocol import encode_request
 from tests.server.asking import INFER, some_images
 from tests.server.processes import run_cli, served
 

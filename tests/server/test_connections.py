@@ -18,7 +18,8 @@ from server.auth import key_hash, new_key
 from server.ledger import open_ledger
 from server.ledger.protocol import Account
 from shared import architectures, checkpoints
-from shared.protocol import IDEMPOTENCY_KEY, encode_request
+from shared.codec import encode_request
+from shared.protocol import IDEMPOTENCY_KEY
 from tests.server.asking import INFER, some_images
 from tests.server.processes import served
 from tests.server.sockets import connected, head, status

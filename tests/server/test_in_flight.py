@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from server.disclosure import Images, Logits
-from shared.protocol import IDEMPOTENCY_KEY, encode_request
+from shared.codec import encode_request
+from shared.protocol import IDEMPOTENCY_KEY
 from tests.conftest import LiveServer, Serve
 from tests.fakes import HeldTeacher, LinearTeacher
 from tests.server.asking import INFER, ask, get, problem, some_images, values

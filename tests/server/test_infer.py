@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from shared.protocol import encode_request
+from shared.codec import encode_request
 from tests.conftest import LiveServer, Serve
 from tests.fakes import BrokenTeacher
 from tests.server.asking import INFER, ask, get, post, problem, some_images, values

@@ -12,8 +12,9 @@ import pytest
 from server.auth import authenticate, key_hash, new_key
 from server.ledger.protocol import Account, Client
 from server.settings import Settings
+from shared.codec import encode_request
 from shared.errors import Unauthorized
-from shared.protocol import IDEMPOTENCY_KEY, encode_request
+from shared.protocol import IDEMPOTENCY_KEY
 from tests.conftest import LiveServer, Serve
 from tests.server.asking import INFER, ask, get, post, problem, some_images
 

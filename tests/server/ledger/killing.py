@@ -22,7 +22,8 @@ import numpy as np
 
 from server.auth import key_hash, new_key
 from server.ledger.protocol import Account
-from shared.protocol import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, encode_request
+from shared.codec import encode_request
+from shared.protocol import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from tests.server.asking import INFER
 from tests.server.ledger.databases import Database
 
