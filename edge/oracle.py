@@ -29,7 +29,7 @@ class Oracle:
         output: `logits`, `probabilities` or `label`.
         batch: most images in a request; see `edge.plan.largest_request`.
         should_stop: looked at before every request.
-        on_answer: told, request by request, how many of the given images are settled, stored ones included.
+        on_answer: told of every answer to a request: how many images it paid for.
     """
 
     exhausted = False
@@ -78,7 +78,6 @@ class Oracle:
                 settled.append(request)
                 start += len(request.images)
                 self._steps[stage] += 1
-                self._on_answer(len(request.images))
         return self._joined(settled, images)
 
     def queries(self, stage: str | None = None) -> int:
@@ -121,7 +120,9 @@ class Oracle:
         self._check_width(reply.values)
         paid = [digest for digest, sent in zip(digests(request.images), request.sent, strict=True) if sent]
         self._known.update(zip(paid, reply.values, strict=True))
-        return self._journal.answer(request, self._look_up(request), traffic)
+        answered = self._journal.answer(request, self._look_up(request), traffic)
+        self._on_answer(len(paid))
+        return answered
 
     def _new(self, images: Images) -> NDArray[np.bool_]:
         """Bool [N]: images that have no answer yet; of equal ones only the first."""

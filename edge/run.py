@@ -19,6 +19,7 @@ from edge.plan import check_budget, make_plan
 from edge.pool import describe
 from edge.run_folder import RunFolder
 from edge.teacher import Teacher
+from edge.tensorboard import EventFiles
 from edge.training import Watcher
 from edge.wire_bytes import counted
 from shared import architectures, compute
@@ -51,7 +52,9 @@ def run(
     plan = make_plan(config, metadata, usage, local)
     check_budget(config, usage, folder.asked(), started=folder.config_file.exists())
     folder.claim(config)
-    with Journal(folder.journal) as journal:
+    with Journal(folder.journal) as journal, EventFiles(folder.tensorboard) as event_files:
+        watcher = watcher.and_(event_files.watcher())
+        watcher.on_key(usage, journal.queries())
         journal.add_traffic(BOOKKEEPING, first_contact)
         oracle = Oracle(
             teacher,

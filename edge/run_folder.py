@@ -9,6 +9,7 @@ distillation.state       step 2 between two starts; gone once the student is wri
 student.safetensors      step 2's result
 curves.json              what was measured while training
 results.json             what came out
+tensorboard/             the curves as event files for TensorBoard, written while the run works
 report.html              the same to look at
 """
 
@@ -41,6 +42,7 @@ class RunFolder:
         self.generator = path / "generator.safetensors"
         self.student = path / "student.safetensors"
         self.report = path / "report.html"
+        self.tensorboard = path / "tensorboard"
         self.state = {STEP_1: path / f"{STEP_1}.state", STEP_2: path / f"{STEP_2}.state"}
         self._curves, self._results = path / "curves.json", path / "results.json"
 

@@ -5,12 +5,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol
 
 import torch
 
 from shared.checkpoints import write_atomically
 from shared.errors import InvalidCheckpoint, Stopped
+from shared.protocol import Usage
+
+P = ParamSpec("P")
 
 Curves = dict[str, list[tuple[int, float]]]
 """By name, (step, value) pairs."""
@@ -37,7 +40,35 @@ class Watcher:
     on_step: Callable[[str, int, int, Mapping[str, float]], None] = lambda stage, done, total, values: None
     """Stage, steps done, steps in all, what was measured."""
     on_answer: Callable[[int], None] = lambda images: None
-    """Images answered, stored ones included."""
+    """Images paid for just now."""
+    on_key: Callable[[Usage | None, int], None] = lambda usage, paid: None
+    """Before the first question: the key's state, None without a meter; images of this run paid for already."""
+    on_start: Callable[[str, Curves], None] = lambda stage, curves: None
+    """Stage that begins or goes on, and its curves so far."""
+    on_read: Callable[[int, int], None] = lambda read, total: None
+    """Image files read, and in all."""
+    on_remark: Callable[[str], None] = lambda text: None
+    """What a person should know, one line."""
+
+    def and_(self, other: "Watcher") -> "Watcher":
+        """Both of them."""
+        return Watcher(
+            should_stop=lambda: self.should_stop() or other.should_stop(),
+            on_step=_both(self.on_step, other.on_step),
+            on_answer=_both(self.on_answer, other.on_answer),
+            on_key=_both(self.on_key, other.on_key),
+            on_start=_both(self.on_start, other.on_start),
+            on_read=_both(self.on_read, other.on_read),
+            on_remark=_both(self.on_remark, other.on_remark),
+        )
+
+
+def _both(first: Callable[P, None], second: Callable[P, None]) -> Callable[P, None]:
+    def both(*args: P.args, **kwargs: P.kwargs) -> None:
+        first(*args, **kwargs)
+        second(*args, **kwargs)
+
+    return both
 
 
 @dataclass
@@ -62,6 +93,7 @@ class Training:
             InvalidCheckpoint: the kept state cannot be read.
         """
         done, saved = self._restore(), time.monotonic()
+        self.watcher.on_start(self.stage, self.curves)
         while done < steps:
             if self.watcher.should_stop():
                 self._save(done)

@@ -19,6 +19,7 @@ IMPORT_NAMES = {  # where they differ from the distribution's, or come with it a
     "scikit-learn": {"sklearn", "joblib"},
     "fastapi": {"fastapi", "starlette"},
     "httpx": {"httpx", "httpcore"},
+    "tensorboardx": {"tensorboardX"},
 }
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
@@ -139,7 +140,7 @@ def test_every_folder_of_code_is_a_package_so_that_it_is_installed() -> None:
 
 
 def test_neither_side_installs_what_only_the_other_needs() -> None:
-    assert not distributions("server") & {"httpx", "jinja2", "matplotlib"}
+    assert not distributions("server") & {"httpx", "jinja2", "matplotlib", "tensorboardx"}
     assert not distributions("edge") & {"fastapi", "limits", "pydantic-settings", "uvicorn"}
 
 

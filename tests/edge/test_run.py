@@ -94,6 +94,7 @@ def test_a_run_leaves_what_its_folder_promises_and_no_private_image(live_server:
         "generator.safetensors",
         "results.json",
         "student.safetensors",
+        "tensorboard",
         "transfer_set.sqlite",
     }
     folder = RunFolder(out)
@@ -109,10 +110,10 @@ def test_a_run_leaves_what_its_folder_promises_and_no_private_image(live_server:
 def test_a_finished_run_is_returned_as_it_is_without_a_server(live_server: LiveServer, out: Path) -> None:
     key = live_server.make_key()
     results = distil(live_server, key, out, small_config())
-    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
     with a_client(NOBODY, "") as client:
         assert run(small_config(), client, out) == results
-    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
     assert live_server.spent(key) == 100
 
 
