@@ -36,7 +36,7 @@ class Account:
             self._journal.note(f"{name}.spent_after", self._spent())
 
     def stages(self, plan: Plan) -> dict[str, dict[str, Any]]:
-        """By stage: planned and paid queries, the server's count, bytes, seconds."""
+        """By stage: planned and paid queries, the server's count, bytes, seconds on the link and in all."""
         notes = self._journal.notes()
         stages = {}
         for name in STAGES:
@@ -48,6 +48,7 @@ class Account:
                 "queries_by_server": None if before is None else after - before,
                 "bytes_up": traffic.up,
                 "bytes_down": traffic.down,
+                "link_seconds": round(traffic.link_seconds, 3),
                 "seconds": round(notes[f"{name}.seconds"], 2),
             }
         return stages
@@ -57,10 +58,14 @@ class Account:
         usage = self._usage()
         return usage.model_dump() if usage else None
 
-    def bookkeeping(self) -> dict[str, int]:
-        """Bytes of all traffic that asked about no image."""
+    def bookkeeping(self) -> dict[str, Any]:
+        """Bytes and seconds on the link of all traffic that asked about no image."""
         traffic = self._journal.traffic(BOOKKEEPING)
-        return {"bytes_up": traffic.up, "bytes_down": traffic.down}
+        return {
+            "bytes_up": traffic.up,
+            "bytes_down": traffic.down,
+            "link_seconds": round(traffic.link_seconds, 3),
+        }
 
     def _spent(self) -> int | None:
         usage = self._usage()

@@ -6,7 +6,7 @@ student (the server's address, the key, the folder) is not in here.
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,6 +17,13 @@ class Section(BaseModel):
     """Frozen; unknown names and numbers that JSON does not know are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+FOLDER = "folder"
+"""In place of a dataset's name: a folder of the device's own images."""
 
 
 class Deprivatization(Section):
@@ -77,7 +84,12 @@ class Config(Section):
     """One run."""
 
     dataset: str = "digits"
-    """Where the edge's unlabelled images come from; see `shared.datasets`."""
+    """Where the edge's unlabelled images come from: a name of `shared.datasets`, or `folder`."""
+    classes: int | None = Field(default=None, ge=2)
+    """Classes that the teacher knows; only for a folder, and only where the server does not say."""
+    shift: int | None = Field(default=None, ge=0)
+    """Pixels by which training may move an image without changing its class; None leaves it to the dataset, and is a
+    sixteenth of the shorter side for a folder."""
     response: Literal["soft", "top1"] = "soft"
     """What is asked of the teacher: its logits or probabilities, or its class alone."""
     budget: int = Field(default=2000, ge=100)
@@ -92,6 +104,12 @@ class Config(Section):
     """Step 1."""
     distillation: Distillation = Distillation()
     """Step 2."""
+
+    @model_validator(mode="after")
+    def _classes_of_a_folder(self) -> Self:
+        if self.classes is not None and self.dataset != FOLDER:
+            raise ValueError(f"classes is for a folder of images; '{self.dataset}' knows its own")
+        return self
 
     @property
     def im_queries(self) -> int:
@@ -115,7 +133,12 @@ def mnist() -> Config:
     )
 
 
-RECIPES = {"digits": digits, "mnist": mnist}
+def folder() -> Config:
+    """Own images of any size: MNIST's settings, the nearest that were tried."""
+    return Config.model_validate(mnist().model_dump() | {"dataset": FOLDER})
+
+
+RECIPES = {"digits": digits, "mnist": mnist, FOLDER: folder}
 
 
 def resolve(file: Path | None, flags: dict[str, Any]) -> Config:
@@ -124,7 +147,7 @@ def resolve(file: Path | None, flags: dict[str, Any]) -> Config:
     Raises:
         InvalidConfig: unreadable file, unknown name, or a value out of range; names the field.
     """
-    changes = merge(_read(file) if file else {}, flags)
+    changes = merge(read_toml(file) if file else {}, flags)
     recipe = RECIPES.get(str(changes.get("dataset", "digits")), Config)
     return parse(merge(recipe().model_dump(), changes))
 
@@ -135,13 +158,22 @@ def parse(document: dict[str, Any]) -> Config:
     Raises:
         InvalidConfig: names the first field that is wrong.
     """
+    return checked(Config, document, "Config field")
+
+
+def checked(kind: type[AnySection], document: dict[str, Any], field: str) -> AnySection:
+    """The section that `document` describes; `field` is what a message calls a part of it.
+
+    Raises:
+        InvalidConfig: names the first field that is wrong.
+    """
     try:
-        return Config.model_validate(document)
+        return kind.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
+        name = ".".join(str(part) for part in first["loc"])
         given = "" if isinstance(first["input"], dict) else f" (given: {first['input']!r})"
-        raise InvalidConfig(f"Config field '{field}': {first['msg'].removeprefix('Value error, ')}{given}.") from None
+        raise InvalidConfig(f"{field} '{name}': {first['msg'].removeprefix('Value error, ')}{given}.") from None
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +185,12 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
+    """What is in `file`.
+
+    Raises:
+        InvalidConfig: it cannot be read, or is not TOML.
+    """
     try:
         return tomllib.loads(file.read_text())
     except OSError as error:

@@ -13,6 +13,7 @@ import torch
 from edge.answers import labels, target_logits
 from edge.distillation import predict
 from edge.journal import Images, Journal
+from edge.link import Link
 from edge.local_images import labelled_test_images
 from edge.oracle import Oracle
 from edge.plan import largest_request
@@ -27,10 +28,12 @@ STAGE = "evaluation"
 IMAGES_PER_REQUEST = 250
 
 
-def evaluate(folder: RunFolder, teacher: Teacher | None, data_root: Path | None, watcher: Watcher) -> dict[str, Any]:
+def evaluate(
+    folder: RunFolder, teacher: Teacher | None, data_root: Path | None, watcher: Watcher, link: Link | None = None
+) -> dict[str, Any]:
     """Measure a run's student on the test images; with a `teacher` also the teacher, and the two against each other.
 
-    What was measured is written into the run's results and returned.
+    What was measured is written into the run's results and returned, with the `link` that the teacher is behind.
 
     Raises:
         MekdError: no finished run, no such data, or the teacher cannot be asked.
@@ -47,6 +50,7 @@ def evaluate(folder: RunFolder, teacher: Teacher | None, data_root: Path | None,
     }
     if teacher is not None:
         measured |= _against_teacher(folder, teacher, test.images, label_N, logits_NK, watcher)
+        measured["link"] = link.model_dump() if link else None
     known = results.get("evaluation", {})  # the teacher's numbers were paid for and stay true of this student
     folder.keep_results(results | {"evaluation": known | measured})
     return measured
@@ -81,6 +85,7 @@ def _against_teacher(
         "queries": queries,
         "bytes_up": traffic.up,
         "bytes_down": traffic.down,
+        "link_seconds": round(traffic.link_seconds, 3),
     }
     if output != LABEL:
         target_NK = target_logits(answers, output, logits_NK.shape[1])

@@ -5,7 +5,7 @@ before anybody learns from it. So whatever dies in between, the next process fin
 and the key with which asking again is free:
 
     requests(stage, step, key, output, shape, images, sent, answer)    in the order of asking
-    traffic(stage, bytes_up, bytes_down)                               what crossed the wire, refusals included
+    traffic(stage, bytes_up, bytes_down, link_seconds)                 what crossed the wire, refusals included
     notes(name, value)                                                 small facts about the run, as JSON
     run(id)                                                            a random name; key = uuid5(id, "stage/step")
 
@@ -31,6 +31,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.journal_schema import APPLICATION_ID, VERSION, create, migrate
 from edge.lock import exclusive_lock
 from edge.wire_bytes import Traffic
 from shared.errors import InvalidCheckpoint, RunMismatch
@@ -38,21 +39,6 @@ from shared.protocol import LABEL
 
 Images = NDArray[np.uint8]
 Answers = NDArray[Any]
-
-APPLICATION_ID = 0x4D454B44  # "MEKD": tells our file from any other SQLite database
-VERSION = 1
-SCHEMA = (
-    "CREATE TABLE run (id TEXT NOT NULL)",
-    "CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    "CREATE TABLE traffic (stage TEXT PRIMARY KEY, bytes_up INTEGER NOT NULL, bytes_down INTEGER NOT NULL)",
-    """CREATE TABLE requests (
-        stage TEXT NOT NULL, step INTEGER NOT NULL, key TEXT NOT NULL UNIQUE, output TEXT NOT NULL,
-        shape TEXT NOT NULL, images BLOB NOT NULL, sent BLOB NOT NULL, answer BLOB,
-        asked REAL NOT NULL, answered REAL, PRIMARY KEY (stage, step)
-    )""",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {VERSION}",
-)
 
 
 @dataclass(frozen=True)
@@ -126,20 +112,18 @@ class Journal:
     def _opened(self) -> uuid.UUID:
         with self._reading():
             if self._one("PRAGMA schema_version") == 0:
-                self._create()
+                with self._writing():
+                    create(self._db)
             if self._one("PRAGMA application_id") != APPLICATION_ID:
                 raise InvalidCheckpoint(f"{self._path} is a database, but not a MEKD journal. Choose another folder.")
+            if self._one("PRAGMA user_version") == 1:
+                with self._writing():
+                    migrate(self._db)
             if (version := self._one("PRAGMA user_version")) != VERSION:
                 raise InvalidCheckpoint(f"{self._path} is a journal of version {version}; this is {VERSION}.")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             return uuid.UUID(self._one("SELECT id FROM run"))
-
-    def _create(self) -> None:
-        with self._writing():
-            for statement in SCHEMA:
-                self._db.execute(statement)
-            self._db.execute("INSERT INTO run VALUES (?)", (str(uuid.uuid4()),))
 
     def add(self, stage: str, step: int, output: str, images: Images, sent: NDArray[np.bool_]) -> Request:
         """Store an unanswered request; once this returns, it may be sent.
@@ -236,11 +220,14 @@ class Journal:
         return sum(int(request.sent.sum()) for request in self._requests("1", ()))
 
     def traffic(self, stage: str | None = None) -> Traffic:
-        """Bytes on the wire for `stage`, or for all stages."""
+        """Bytes on the wire and seconds on a simulated link for `stage`, or for all stages."""
         with self._reading():
-            query = "SELECT sum(bytes_up), sum(bytes_down) FROM traffic WHERE stage = ifnull(?, stage)"
-            up, down = self._db.execute(query, (stage,)).fetchone()
-        return Traffic(up or 0, down or 0)
+            up, down, link_seconds = self._db.execute(
+                "SELECT sum(bytes_up), sum(bytes_down), total(link_seconds) FROM traffic"
+                " WHERE stage = ifnull(?, stage)",
+                (stage,),
+            ).fetchone()
+        return Traffic(up or 0, down or 0, link_seconds=link_seconds)
 
     def _requests(self, where: str, values: tuple[Any, ...]) -> Iterator[Request]:
         columns = "stage, step, key, output, shape, images, sent, answer"
@@ -251,9 +238,10 @@ class Journal:
 
     def _add_traffic(self, stage: str, traffic: Traffic) -> None:
         self._db.execute(
-            "INSERT INTO traffic VALUES (?, ?, ?) ON CONFLICT (stage) DO UPDATE"
-            " SET bytes_up = bytes_up + excluded.bytes_up, bytes_down = bytes_down + excluded.bytes_down",
-            (stage, traffic.up, traffic.down),
+            "INSERT INTO traffic (stage, bytes_up, bytes_down, link_seconds) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (stage) DO UPDATE SET bytes_up = bytes_up + excluded.bytes_up,"
+            " bytes_down = bytes_down + excluded.bytes_down, link_seconds = link_seconds + excluded.link_seconds",
+            (stage, traffic.up, traffic.down, traffic.link_seconds),
         )
 
     def _one(self, query: str) -> Any:

@@ -7,6 +7,8 @@ that it opens, and a stream adds what it writes and reads to the counts that are
         http.post(...)
     traffic.up, traffic.down
 
+Handshakes are counted with them, and the seconds of a link that is simulated (`edge/simulated_link.py`).
+
 A synchronous request runs in its caller's thread, so requests of several threads never mix. Under TLS the plaintext
 is counted: the handshake and the records' overhead (about 29 bytes in 16 KiB) are not. TCP and IP headers never are.
 """
@@ -26,10 +28,14 @@ _WRITE_BYTES = 65536  # of a write that fails in the middle, at most this much g
 
 @dataclass
 class Traffic:
-    """Bytes sent (`up`) and received (`down`) by the edge."""
+    """Bytes sent (`up`) and received (`down`) by the edge, and what it took to exchange them."""
 
     up: int = 0
     down: int = 0
+    handshakes: int = 0
+    """TCP connections that were opened; one more for each that speaks TLS."""
+    link_seconds: float = 0.0
+    """Seconds on a simulated link; 0 without one."""
 
 
 _open: ContextVar[tuple[Traffic, ...]] = ContextVar("open_counts", default=())
@@ -46,20 +52,34 @@ def counted() -> Iterator[Traffic]:
         _open.reset(token)
 
 
-class CountingTransport(httpx.HTTPTransport):
-    """httpx's own transport on connections that count. Proxies named by the environment are not used."""
+def add_link_seconds(seconds: float) -> None:
+    """Add seconds on a simulated link to the counts that are open in the calling context."""
+    for traffic in _open.get():
+        traffic.link_seconds += seconds
 
-    def __init__(self, *, keepalive_expiry: float) -> None:
+
+class CountingTransport(httpx.HTTPTransport):
+    """httpx's own transport on connections that count. Proxies named by the environment are not used.
+
+    Args:
+        keepalive_expiry: seconds for which an idle connection is kept.
+        backend: what opens the connections; real sockets by default.
+    """
+
+    def __init__(self, *, keepalive_expiry: float, backend: httpcore.NetworkBackend | None = None) -> None:
         super().__init__()
         self._pool.close()
         self._pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context(),
             keepalive_expiry=keepalive_expiry,
-            network_backend=_CountingBackend(),
+            network_backend=_CountingBackend(backend or httpcore.SyncBackend()),
         )
 
 
-class _CountingBackend(httpcore.SyncBackend):
+class _CountingBackend(httpcore.NetworkBackend):
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+        self._backend = backend
+
     def connect_tcp(
         self,
         host: str,
@@ -68,7 +88,9 @@ class _CountingBackend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        return _CountingStream(super().connect_tcp(host, port, timeout, local_address, socket_options))
+        stream = self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        _add_handshake()
+        return _CountingStream(stream)
 
 
 class _CountingStream(httpcore.NetworkStream):
@@ -94,7 +116,13 @@ class _CountingStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
+        _add_handshake()
         return _CountingStream(self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _add_handshake() -> None:
+    for traffic in _open.get():
+        traffic.handshakes += 1

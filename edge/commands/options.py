@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from edge.client import TeacherClient
+    from edge.link import Link
     from edge.stopping import StopRequest
 
 console = Console(stderr=True)
@@ -29,18 +30,54 @@ MaybeServer = Annotated[
     str | None, typer.Option(envvar="MEKD_SERVER_URL", help="Compare with this teacher; needs a key of its own.")
 ]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of datasets that live in files.")]
+LinkName = Annotated[
+    str | None,
+    typer.Option("--link", help="Account a slow link: lan, wifi, 4g, 3g, lora, or a TOML file.", metavar="NAME|FILE"),
+]
+RealTime = Annotated[bool, typer.Option("--real-time", help="Wait for the link's seconds instead of adding them up.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no table at the end.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as one JSON object on stdout, and no table.")]
 RunPath = Annotated[Path, typer.Option("--run", help="Folder of a run.")]
 
 
 @contextmanager
-def the_teacher(server: str, stop: "StopRequest") -> Iterator["TeacherClient"]:
-    """The teacher at `server`, asked with the key from the environment; waiting ends when `stop` says so."""
-    from edge.client import TeacherClient
+def the_teacher(
+    server: str, stop: "StopRequest", link: "Link | None" = None, *, seed: int = 0, real_time: bool = False
+) -> Iterator["TeacherClient"]:
+    """The teacher at `server`, asked with the key from the environment; waiting ends when `stop` says so.
 
-    with TeacherClient(server, api_key(), sleep=stop.sleep) as client:
+    Behind a `link` every exchange is accounted its seconds, which `seed` decides; in `real_time` they are waited for.
+    """
+    import httpx
+
+    from edge.client import TeacherClient
+    from edge.exchange import KEEPALIVE_EXPIRY
+    from edge.simulated_link import SimulatedLink
+    from edge.wire_bytes import CountingTransport
+
+    transport: httpx.BaseTransport = CountingTransport(keepalive_expiry=KEEPALIVE_EXPIRY)
+    if link:
+        transport = SimulatedLink(transport, link, seed, sleep=stop.sleep if real_time else None)
+    with (
+        httpx.Client(transport=transport) as http,
+        TeacherClient(server, api_key(), http=http, sleep=stop.sleep) as client,
+    ):
         yield client
+
+
+def the_link(name: str | None, *, real_time: bool) -> "Link | None":
+    """The link that the flags name.
+
+    Raises:
+        InvalidConfig: there is no such link, or nothing to wait for in `real_time`.
+    """
+    from edge.link import named_link
+
+    if real_time and not name:
+        raise InvalidConfig(
+            "--real-time waits for a link's seconds, and no link is given. Add --link, or leave it out."
+        )
+    return named_link(name) if name else None
 
 
 def api_key() -> "SecretStr":

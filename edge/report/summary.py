@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -25,6 +26,9 @@ def run_table(results: Mapping[str, Any], also: Mapping[str, int] | None = None)
     for direction in ("up", "down"):
         sizes = [stage[f"bytes_{direction}"] for stage in results["stages"].values()]
         table.add_row(f"bytes {direction}", f"{sum(sizes):,}")
+    if link := results.get("link"):
+        parts = (*results["stages"].values(), results["bookkeeping"])
+        table.add_row(_on_the_link(link), f"{sum(part['link_seconds'] for part in parts):,.1f}")
     for stage, took in results["stages"].items():
         table.add_row(f"seconds, {stage}", f"{took['seconds']:.1f}")
     return table
@@ -46,7 +50,13 @@ def _add_evaluation(table: Table, measured: Mapping[str, Any]) -> None:
         table.add_row("fidelity: same class as the teacher", f"{measured['fidelity']:.2%}")
     if "kl_nats" in measured:
         table.add_row("KL(teacher || student), nats", f"{measured['kl_nats']:.4f}")
+    if link := measured.get("link"):
+        table.add_row(f"{_on_the_link(link)}, evaluation", f"{measured['link_seconds']:,.1f}")
     table.add_row("test images", f"{measured['test_images']:,}")
+
+
+def _on_the_link(link: Mapping[str, Any]) -> str:
+    return f"seconds on the link {escape(link['name'])}"
 
 
 def _queries(stage: Mapping[str, Any]) -> str:
