@@ -1,5 +1,6 @@
 """A teacher behind the Open Inference Protocol: metadata, usage, and questions about images."""
 
+import copy
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -59,6 +60,12 @@ class TeacherClient:
     def close(self) -> None:
         """Close the connections, unless the caller brought them."""
         self._exchange.close()
+
+    def over(self, http: httpx.Client) -> Self:
+        """The same teacher over another httpx client, which the caller closes."""
+        other = copy.copy(self)
+        other._exchange = self._exchange.over(http)
+        return other
 
     def metadata(self) -> ModelMetadata:
         """What the model takes, and which outputs this key may see.

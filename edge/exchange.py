@@ -9,6 +9,7 @@ of an idempotency key charges it once, so trying again is always safe there:
     everything else                        final
 """
 
+import copy
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -104,6 +105,12 @@ class Exchange:
         """Close the connections, unless the caller brought them."""
         if self._owns_http:
             self._http.close()
+
+    def over(self, http: httpx.Client) -> Self:
+        """The same exchange over another httpx client, which the caller closes."""
+        other = copy.copy(self)
+        other._http, other._owns_http = http, False
+        return other
 
     def get(self, path: str) -> httpx.Response:
         """The answer with status 200; the first contact is given up within seconds.
