@@ -13,6 +13,7 @@ from edge.account import BOOKKEEPING, Account
 from edge.config import Config
 from edge.gan import Generator
 from edge.journal import Journal, TransferSet
+from edge.link import Link
 from edge.local_images import LocalImages, local_images
 from edge.oracle import Oracle
 from edge.plan import check_budget, make_plan
@@ -30,11 +31,17 @@ FEWEST_PAIRS = 2
 
 
 def run(
-    config: Config, teacher: Teacher, out: Path, data_root: Path | None = None, watcher: Watcher | None = None
+    config: Config,
+    teacher: Teacher,
+    out: Path,
+    data_root: Path | None = None,
+    watcher: Watcher | None = None,
+    link: Link | None = None,
 ) -> dict[str, Any]:
     """Distil `teacher` into a student in the folder `out`; returns what `results.json` holds.
 
-    Nothing is written before it is sure that the run can be paid. A finished run is not touched.
+    Nothing is written before it is sure that the run can be paid. A finished run is not touched. The `link` that the
+    teacher is behind is written down with the results; it may be another one at every start.
 
     Raises:
         MekdError: whatever was wrong; the same call goes on from there.
@@ -79,6 +86,7 @@ def run(
         results = {
             "config": config.model_dump(),
             "output": plan.output,
+            "link": link.model_dump() if link else None,
             "stages": account.stages(plan),
             "server": account.server(),
             "bookkeeping": account.bookkeeping(),

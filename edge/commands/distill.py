@@ -6,7 +6,20 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from edge.commands.options import DataRoot, Json, Quiet, Server, console, given, prepare_torch, show, the_teacher
+from edge.commands.options import (
+    DataRoot,
+    Json,
+    LinkName,
+    Quiet,
+    RealTime,
+    Server,
+    console,
+    given,
+    prepare_torch,
+    show,
+    the_link,
+    the_teacher,
+)
 
 
 def distill(
@@ -22,6 +35,8 @@ def distill(
     kl_weight: Annotated[float | None, typer.Option(help="Weight of the KL term; 0 switches it off.")] = None,
     im_weight: Annotated[float | None, typer.Option(help="Weight of the IM term; 0 switches it off.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with any config field; flags go before it.")] = None,
+    link: LinkName = None,
+    real_time: RealTime = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -37,7 +52,7 @@ def distill(
         "deprivatization": {"im_weight": im_weight},
         "distillation": {"image_weight": image_weight, "kl_weight": kl_weight},
     }
-    resolved = resolve(config, given(flags))
+    resolved, behind = resolve(config, given(flags)), the_link(link, real_time=real_time)
     prepare_torch()
     from edge.progress import Display
     from edge.report.summary import run_table
@@ -46,10 +61,10 @@ def distill(
 
     with (
         stop_on_signal() as stop,
-        the_teacher(server, stop) as teacher,
+        the_teacher(server, stop, behind, seed=resolved.seed, real_time=real_time) as teacher,
         Display(console, resolved.budget) as display,
     ):
-        results = run(resolved, teacher, out, data_root, display.watcher(stop))
+        results = run(resolved, teacher, out, data_root, display.watcher(stop), behind)
     show(results, run_table(results), as_json=json, quiet=quiet)
     if not quiet:
         console.print(f"Student written to {escape(str(out / 'student.safetensors'))}.", soft_wrap=True)
