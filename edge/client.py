@@ -1,9 +1,8 @@
-"""A teacher behind the Open Inference Protocol: metadata, usage, and questions about images."""
+"""A teacher behind the Open Inference Protocol, on our server or another: metadata, usage, questions about images."""
 
 import copy
-from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -12,42 +11,53 @@ from numpy.typing import NDArray
 from pydantic import SecretStr, ValidationError
 
 from edge.exchange import Exchange, ExchangeOptions
-from edge.teacher import Reply
+from edge.served_model import ServedModel
+from edge.teacher import Reply, checked_values
 from edge.wire_bytes import counted
-from shared.codec import decode_response, encode_request
-from shared.errors import ForeignAnswer, InvalidRequest, NotFound
+from edge.wire_form import WireForm, learn
+from shared.codec import decode_response
+from shared.errors import ForeignAnswer, InvalidRequest, NotFound, PayloadTooLarge
 from shared.protocol import (
+    BINARY_EXTENSION,
     HEADER_LENGTH,
     IDEMPOTENCY_KEY,
     IDEMPOTENCY_REPLAYED,
-    LABEL,
     ModelMetadata,
+    ServerMetadata,
     Usage,
     Wire,
 )
 
 Document = TypeVar("Document", bound=Wire)
+OUR_TEACHER = ServedModel()
+UNKNOWN_PATH = (NotFound, InvalidRequest, ForeignAnswer)
+"""How Open Inference servers refuse a path that they do not know."""
 
 
 class TeacherClient:
     """Speaks to one model of one server with one key; use it as a context manager, or `close` it.
 
+    Of another server than ours `metadata` has to be asked first: it learns in which form the server wants questions.
+
     Args:
         url: where the server is, for instance `http://127.0.0.1:8000`.
         key: API key; empty for a server that wants none. Never printed.
-        model: the model's name in the URL.
+        model: its name in the URL, and what the server does not tell of it.
         options: seams of the exchange, see `edge.exchange.Exchange`.
 
     Raises:
         InvalidConfig: `url` is not an http(s) URL, or `key` cannot be sent in a header.
     """
 
-    def __init__(self, url: str, key: SecretStr, model: str = "teacher", **options: Unpack[ExchangeOptions]) -> None:
+    def __init__(
+        self, url: str, key: SecretStr, model: ServedModel = OUR_TEACHER, **options: Unpack[ExchangeOptions]
+    ) -> None:
         self._exchange = Exchange(url, key, **options)
         self._model = model
+        self._form = WireForm(model)
 
     def __repr__(self) -> str:
-        return f"TeacherClient({self._exchange.url!r}, model={self._model!r})"
+        return f"TeacherClient({self._exchange.url!r}, model={self._model.name!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -68,20 +78,23 @@ class TeacherClient:
         return other
 
     def metadata(self) -> ModelMetadata:
-        """What the model takes, and which outputs this key may see.
+        """What the model takes, and which outputs this key may see; in our names, whatever the server calls them.
 
         Raises:
             Unreachable: nobody answers at the URL; on the first contact within seconds.
             ForeignAnswer: somebody answers, but not the protocol.
             ApiError: the server refuses.
+            InvalidConfig: the model needs a flag to be understood, or is none that takes images.
         """
-        return self._parsed(ModelMetadata, self._exchange.get(self._model_path))
+        told = self._parsed(ModelMetadata, self._exchange.get(self._model_path))
+        self._form, ours = learn(told, self._model, binary=self._speaks_binary())
+        return ours
 
     def usage(self) -> Usage | None:
         """Budget and limits of this key; None where the server has no meter. Raises as `metadata` does."""
         try:
             response = self._exchange.get("/v1/usage")
-        except (NotFound, InvalidRequest, ForeignAnswer):  # how OIP servers refuse a path that they do not know
+        except UNKNOWN_PATH:
             return None
         return self._parsed(Usage, response)
 
@@ -94,18 +107,30 @@ class TeacherClient:
             ForeignAnswer: the answer does not hold `output` with one finite row per image.
             ApiError: the server refuses.
         """
-        message = encode_request(images, output)
+        message = self._form.encode(images, output)
         headers = message.headers | {IDEMPOTENCY_KEY: key}
-        with counted() as traffic:
-            response = self._exchange.post(f"{self._model_path}/infer", message.body, headers)
+        try:
+            with counted() as traffic:
+                response = self._exchange.post(f"{self._model_path}/infer", message.body, headers)
+        except (InvalidRequest, PayloadTooLarge) as refusal:
+            if len(images) > 1:
+                raise type(refusal)(f"{refusal} {_fewer_than(len(images))}", **refusal.members) from None
+            raise
         answered = decode_response(response.content, response.headers.get(HEADER_LENGTH))
-        values = _checked_values(answered, output, len(images))
+        values = checked_values(self._form.pick(answered, output), output, len(images))
         replayed = response.headers.get(IDEMPOTENCY_REPLAYED, "").lower() == "true"
         return Reply(values, traffic.up, traffic.down, replayed)
 
     @property
     def _model_path(self) -> str:
-        return f"/v2/models/{quote(self._model, safe='')}"
+        return f"/v2/models/{quote(self._model.name, safe='')}"
+
+    def _speaks_binary(self) -> bool:
+        try:
+            server = self._parsed(ServerMetadata, self._exchange.get("/v2"))
+        except UNKNOWN_PATH:
+            return False
+        return BINARY_EXTENSION in (server.extensions or [])
 
     def _parsed(self, kind: type[Document], response: httpx.Response) -> Document:
         try:
@@ -114,15 +139,8 @@ class TeacherClient:
             raise self._exchange.foreign(response.headers.get("Content-Type", "no content type")) from None
 
 
-def _checked_values(answered: Mapping[str, NDArray[Any]], output: str, rows: int) -> NDArray[Any]:
-    """Values of `output`, in native byte order and writable; one finite row per image."""
-    if output not in answered:
-        raise ForeignAnswer(f"The server was asked for '{output}' and answered {sorted(answered) or 'nothing'}.")
-    values = answered[output]
-    kind, axes = ("i", 1) if output == LABEL else ("f", 2)
-    if values.dtype.kind != kind or values.ndim != axes or len(values) != rows or 0 in values.shape:
-        found = f"{values.dtype} {list(values.shape)}"
-        raise ForeignAnswer(f"The server answered '{output}' as {found} to a question about {rows} images.")
-    if not np.isfinite(values).all():
-        raise ForeignAnswer(f"The server answered '{output}' with values that are not finite numbers.")
-    return values.astype(np.int64 if kind == "i" else np.float32)
+def _fewer_than(images: int) -> str:
+    return (
+        f"If {images} images are too many for one request, have fewer with `request = {images // 2}` in the file of "
+        "--config, and another --out."
+    )

@@ -65,6 +65,12 @@ class ResponseHeader(Wire):
     outputs: list[Tensor]
 
 
+class ServerMetadata(Wire):
+    """Answer of `GET /v2`."""
+
+    extensions: list[str] | None = None
+
+
 class TensorMetadata(Wire):
     """Name, datatype and shape of a model's input or output; -1 stands for the batch, or for any size."""
 

@@ -213,11 +213,10 @@ def test_a_port_where_nobody_listens_is_unreachable_within_seconds() -> None:
 
 
 def test_a_server_that_takes_a_question_and_says_nothing_is_given_up_after_the_timeout() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Unreachable, match="ReadTimeout"):
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with TeacherClient(url, SecretStr("k"), timeout=0.05, patience=0) as client:
-            with pytest.raises(Unreachable, match="ReadTimeout"):
-                client.ask(IMAGES, LOGITS, "a")
+            client.ask(IMAGES, LOGITS, "a")
 
 
 def test_after_the_first_contact_usage_is_patient() -> None:
