@@ -126,6 +126,74 @@ def test_another_database_and_another_version_are_refused(tmp_path: Path) -> Non
         Journal(tmp_path / "other.sqlite")
 
 
+VERSION_1 = """
+CREATE TABLE run (id TEXT NOT NULL);
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE traffic (stage TEXT PRIMARY KEY, bytes_up INTEGER NOT NULL, bytes_down INTEGER NOT NULL);
+CREATE TABLE requests (
+    stage TEXT NOT NULL, step INTEGER NOT NULL, key TEXT NOT NULL UNIQUE, output TEXT NOT NULL,
+    shape TEXT NOT NULL, images BLOB NOT NULL, sent BLOB NOT NULL, answer BLOB,
+    asked REAL NOT NULL, answered REAL, PRIMARY KEY (stage, step)
+);
+PRAGMA application_id = 1296386884;
+PRAGMA user_version = 1;
+PRAGMA journal_mode = WAL;
+INSERT INTO run VALUES ('00000000-0000-4000-8000-000000000001');
+INSERT INTO notes VALUES ('deprivatization.seconds', '1.5');
+INSERT INTO traffic VALUES ('deprivatization', 100, 10), ('bookkeeping', 7, 3);
+"""
+
+
+def version_1(path: Path, changes: str = "") -> Path:
+    """A journal as the first version left it: one request answered, the next one not."""
+    database = sqlite3.connect(path)
+    database.executescript(VERSION_1 + changes)
+    for step, answer in enumerate((LOGITS_OF_IMAGES.tobytes(), None)):
+        row = ("deprivatization", step, f"key {step}", LOGITS, "[4, 1, 2, 2]", IMAGES.tobytes(), ALL.tobytes())
+        database.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1.0, 2.0)", (*row, answer))
+    database.commit()
+    database.close()
+    return path
+
+
+def test_a_journal_of_version_1_goes_on_with_all_that_was_paid_for(tmp_path: Path) -> None:
+    path = version_1(tmp_path / "journal.sqlite")
+    with Journal(path) as journal:
+        assert journal.run_id == uuid.UUID(int=1, version=4)
+        assert (journal.transfer_set().answers == LOGITS_OF_IMAGES).all()
+        assert journal.notes() == {"deprivatization.seconds": 1.5}
+        assert (journal.traffic("deprivatization"), journal.traffic()) == (Traffic(100, 10), Traffic(107, 13))
+        waiting = journal.find("deprivatization", 1)
+        assert waiting is not None and waiting.key == "key 1" and waiting.answers is None
+        journal.answer(waiting, LOGITS_OF_IMAGES, Traffic(20, 2, link_seconds=0.5))
+    with Journal(path) as journal:
+        assert (journal.queries(), journal.asked()) == (8, 8)
+        assert journal.traffic("deprivatization") == Traffic(120, 12, link_seconds=0.5)
+
+
+def test_a_migration_that_fails_leaves_the_file_of_version_1_as_it_was(tmp_path: Path) -> None:
+    """The column is there already, which no journal of version 1 can be."""
+    path = version_1(tmp_path / "journal.sqlite", "ALTER TABLE traffic ADD COLUMN link_seconds REAL;")
+    for _ in range(2):
+        with pytest.raises(InvalidCheckpoint, match="duplicate column"):
+            Journal(path)
+    database = sqlite3.connect(path)
+    assert database.execute("PRAGMA user_version").fetchone() == (1,)
+    assert database.execute("SELECT count(*) FROM requests").fetchone() == (2,)
+    database.close()
+
+
+def test_seconds_on_the_link_add_up_by_stage(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.add_traffic("a", Traffic(1, 2, link_seconds=0.5))
+        journal.add_traffic("b", Traffic(1, 2, link_seconds=0.25))
+        journal.add_traffic("a", Traffic(1, 2, link_seconds=1.0))
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        assert journal.traffic("a") == Traffic(2, 4, link_seconds=1.5)
+        assert journal.traffic() == Traffic(3, 6, link_seconds=1.75)
+        assert journal.traffic("c") == Traffic()
+
+
 def test_a_corrupt_page_is_reported_and_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     with Journal(path) as journal:

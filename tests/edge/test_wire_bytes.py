@@ -1,13 +1,19 @@
 import threading
+from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 from pydantic import SecretStr
 
 from edge.client import TeacherClient
+from edge.run import run
 from edge.wire_bytes import CountingTransport, Traffic, counted
 from shared.protocol import LOGITS
+from tests.conftest import LiveServer
+from tests.edge.counting_relay import CountingRelay
 from tests.edge.scripted_server import ScriptedServer, http_answer, logits_answer
+from tests.edge.small import small_config
 
 IMAGES = np.zeros((64, 3, 32, 32), np.uint8)
 
@@ -61,3 +67,30 @@ def test_counts_of_threads_do_not_mix_and_nested_counts_both_see_the_bytes() -> 
             thread.join()
     assert counts[10] == (Traffic(one.received, one.sent, handshakes=1),) * 2
     assert counts[200_000] == (Traffic(two.received, two.sent, handshakes=1),) * 2
+
+
+def test_a_tls_handshake_is_told_from_the_connections_own() -> None:
+    """The server waits for HTTP, so TLS never comes about; both handshakes were begun."""
+    with (
+        ScriptedServer(http_answer("200 OK")) as server,
+        httpx.Client(transport=CountingTransport(keepalive_expiry=5)) as http,
+        counted() as traffic,
+        pytest.raises(httpx.ConnectTimeout),
+    ):
+        http.get(server.url.replace("http://", "https://"), timeout=0.3)
+    assert traffic.handshakes == 2
+
+
+def test_a_run_counts_every_byte_that_a_relay_on_its_way_passes_on(live_server: LiveServer, tmp_path: Path) -> None:
+    with (
+        CountingRelay(live_server.url) as relay,
+        TeacherClient(relay.url, SecretStr(live_server.make_key(images_per_minute=200))) as client,
+    ):
+        results = run(small_config(), client, tmp_path / "run")
+        client.close()
+    parts = (*results["stages"].values(), results["bookkeeping"])
+    assert [sum(part[f"bytes_{direction}"] for part in parts) for direction in ("up", "down")] == [
+        relay.up,
+        relay.down,
+    ]
+    assert all(part["bytes_up"] > 0 and part["bytes_down"] > 0 for part in parts)
