@@ -19,6 +19,7 @@ from shared.protocol import (
     IMAGES,
     LABEL,
     OUTPUT_DATATYPE,
+    PLATFORM,
     ModelMetadata,
     TensorMetadata,
     Usage,
@@ -88,7 +89,7 @@ async def model_metadata(model: str, meter: TheMeter, client: TheClient) -> Mode
     return ModelMetadata(
         name=model,
         versions=[MODEL_VERSION],
-        platform="mekd",
+        platform=PLATFORM,
         inputs=[TensorMetadata(name=IMAGES, datatype="UINT8", shape=[-1, *meter.teacher.image_shape])],
         outputs=[TensorMetadata(name=n, datatype=OUTPUT_DATATYPE[n], shape=s) for n, s in shapes.items()],
         parameters={"classes": meter.teacher.classes},

@@ -17,6 +17,8 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
 BINARY_EXTENSION = "binary_tensor_data"
 
+PLATFORM = "mekd"
+"""What metadata of our own server's models say."""
 OUTPUT_DATATYPE = {LOGITS: "FP32", PROBABILITIES: "FP32", LABEL: "INT64"}
 
 Dimension = Annotated[int, Field(ge=1, le=2**31 - 1)]
