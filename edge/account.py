@@ -15,6 +15,21 @@ BOOKKEEPING = "bookkeeping"
 """Traffic that asks about no image: metadata and usage."""
 
 
+@contextmanager
+def timed(journal: Journal, stage: str) -> Iterator[None]:
+    """Add the seconds of the block to those that the stage took in earlier starts."""
+    before, started = seconds(journal, stage), time.monotonic()
+    try:
+        yield
+    finally:
+        journal.note(f"{stage}.seconds", before + time.monotonic() - started)
+
+
+def seconds(journal: Journal, stage: str) -> float:
+    """Seconds that a stage took so far."""
+    return float(journal.notes().get(f"{stage}.seconds", 0.0))
+
+
 class Account:
     """Keeps the account of a run in its journal, over as many starts as the run takes."""
 
@@ -25,13 +40,10 @@ class Account:
     def stage(self, name: str) -> Iterator[None]:
         """Account a stage."""
         notes = self._journal.notes()
-        self._journal.note(f"{name}.spent_before", notes.get(f"{name}.spent_before", self._spent()))
-        started = time.monotonic()
-        try:
+        if f"{name}.spent_before" not in notes:
+            self._journal.note(f"{name}.spent_before", self._spent())
+        with timed(self._journal, name):
             yield
-        finally:
-            seconds = notes.get(f"{name}.seconds", 0.0) + time.monotonic() - started
-            self._journal.note(f"{name}.seconds", seconds)
         if f"{name}.spent_after" not in notes:
             self._journal.note(f"{name}.spent_after", self._spent())
 
@@ -45,11 +57,11 @@ class Account:
             stages[name] = {
                 "queries_planned": plan.queries[name],
                 "queries": self._journal.queries(name),
-                "queries_by_server": None if before is None else after - before,
+                "queries_by_server": None if before is None or after is None else after - before,
                 "bytes_up": traffic.up,
                 "bytes_down": traffic.down,
                 "link_seconds": round(traffic.link_seconds, 3),
-                "seconds": round(notes[f"{name}.seconds"], 2),
+                "seconds": round(seconds(self._journal, name), 2),
             }
         return stages
 

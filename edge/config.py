@@ -92,7 +92,7 @@ class Config(Section):
     sixteenth of the shorter side for a folder."""
     response: Literal["soft", "top1"] = "soft"
     """What is asked of the teacher: its logits or probabilities, or its class alone."""
-    budget: int = Field(default=2000, ge=100)
+    budget: int = Field(default=2000, ge=2)
     """Queries of all stages together, held-out answers included; 1 image is 1 query."""
     student: str = "resnet8"
     """Architecture of the student; see `shared.architectures`."""

@@ -41,9 +41,10 @@ def fill_pool(generator: Generator, ask: Ask, queries: int, config: Config) -> T
 
 def distill(
     pairs: TransferSet,
-    generator: Generator,
+    generator: Generator | None,
     config: Config,
     *,
+    classes: int,
     shift: int,
     state: Path | None = None,
     watcher: Watcher | None = None,
@@ -52,8 +53,9 @@ def distill(
 
     Args:
         pairs: images and the teacher's answers, of any stage and any response policy.
-        generator: step 1's, frozen.
+        generator: step 1's, frozen; only the image term needs one.
         config: the run's.
+        classes: K, which labels alone do not tell.
         shift: pixels by which an image may move without changing its class.
         state: file that keeps the training between two starts.
         watcher: told of every step, may ask for a stop.
@@ -61,7 +63,7 @@ def distill(
     Raises:
         Stopped: the watcher asked for it; the state is saved.
     """
-    alignment = Alignment(pairs, generator, config, shift)
+    alignment = Alignment(pairs, generator, config, classes=classes, shift=shift)
     training = Training(STAGE, alignment.parts(), state, watcher or Watcher())
     curves = training.run(config.distillation.steps, alignment.step)
     return alignment.best.student, curves
@@ -70,23 +72,27 @@ def distill(
 class Alignment:
     """The student while it learns."""
 
-    def __init__(self, pairs: TransferSet, generator: Generator, config: Config, shift: int) -> None:
+    def __init__(
+        self, pairs: TransferSet, generator: Generator | None, config: Config, *, classes: int, shift: int
+    ) -> None:
         self.config, self.seed, self.shift = config.distillation, config.seed, shift
         self.device = compute.device()
         self.output = pairs.output
-        self.generator = generator.to(self.device).eval().requires_grad_(False)
-        K = generator.project.in_features
         answers = torch.from_numpy(np.array(pairs.answers)).to(self.device)
         images_NCHW = pixels.from_array(pairs.images).to(self.device)
-        target_NK, label_N = target_logits(answers, self.output, K), labels(answers, self.output)
+        target_NK, label_N = target_logits(answers, self.output, classes), labels(answers, self.output)
 
         learn, held_out = split(len(answers), self.config.held_out, config.seed)
         self.images_NCHW, self.target_NK, self.label_N = images_NCHW[learn], target_NK[learn], label_N[learn]
-        self.grafted_NCHW = self._graft(target_latents(self.target_NK, self.output, self.config.temperature))
+        self.image_term: ImageTerm | None = None
+        if self.config.image_weight > 0:
+            assert generator is not None, "the image term needs a generator"
+            generator = generator.to(self.device)
+            self.image_term = ImageTerm(generator, self.target_NK, self.output, self.config.temperature)
         self.held_out = images_NCHW[held_out], target_NK[held_out], label_N[held_out]
 
         seeding.seed_initial_weights(config.seed, STAGE)
-        student = architectures.build(config.student, channels=images_NCHW.shape[1], classes=K)
+        student = architectures.build(config.student, channels=images_NCHW.shape[1], classes=classes)
         self.student = student.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.best = Best(self.student)
         self.adam = torch.optim.AdamW(
@@ -110,9 +116,8 @@ class Alignment:
             alignment = self._answer_loss(logits_BK, pick_B)
             values["answer term"] = alignment.item()
             loss = loss + self.config.kl_weight * alignment
-        if self.config.image_weight > 0:
-            student_BCHW = self.generator(latents(logits_BK, self.output, self.config.temperature))
-            alignment = image_loss(student_BCHW, self.grafted_NCHW[pick_B])
+        if self.image_term is not None:
+            alignment = self.image_term(logits_BK, pick_B)
             values["image term"] = alignment.item()
             loss = loss + self.config.image_weight * alignment
 
@@ -130,10 +135,6 @@ class Alignment:
             return label_loss(logits_BK, self.label_N[pick_B], self.config.label_smoothing)
         return kl_loss(logits_BK, self.target_NK[pick_B], self.config.temperature)
 
-    @torch.no_grad()
-    def _graft(self, z_NK: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self.generator(z_BK) for z_BK in torch.split(z_NK, 512)])
-
     def _select(self) -> dict[str, float]:
         images_NCHW, target_NK, label_N = self.held_out
         logits_NK = predict(self.student, images_NCHW)
@@ -141,6 +142,22 @@ class Alignment:
         distance = label_loss(logits_NK, label_N, 0.0) if self.output == LABEL else kl_loss(logits_NK, target_NK, 1.0)
         self.best.offer(self.student, agreement, distance.item())
         return {"held-out agreement": agreement, "held-out distance": distance.item()}
+
+
+class ImageTerm:
+    """|| G(S(x')/tau) - G(T(x')/tau) ||_1 with G frozen; what it makes of the teacher's answers is made once."""
+
+    def __init__(self, generator: Generator, target_NK: torch.Tensor, output: str, temperature: float) -> None:
+        self.generator = generator.eval().requires_grad_(False)
+        self.output, self.temperature = output, temperature
+        with torch.no_grad():
+            z_NK = target_latents(target_NK, output, temperature)
+            self.grafted_NCHW = torch.cat([self.generator(z_BK) for z_BK in torch.split(z_NK, 512)])
+
+    def __call__(self, logits_BK: torch.Tensor, pick_B: torch.Tensor) -> torch.Tensor:
+        """The student's `logits_BK` to the stored pairs `pick_B`, against the teacher's answers to them."""
+        student_BCHW = self.generator(latents(logits_BK, self.output, self.temperature))
+        return image_loss(student_BCHW, self.grafted_NCHW[pick_B])
 
 
 class Best:

@@ -52,6 +52,12 @@ class TransferSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
 
 @dataclass(frozen=True)
 class Request:
@@ -208,8 +214,8 @@ class Journal:
         return TransferSet(images, answers, requests[0].output)
 
     def unique_images(self) -> int:
-        """Distinct images with an answer: what the server must have charged."""
-        return len({digest for request in self.answered() for digest in digests(request.images)})
+        """Distinct images that this journal's requests carried, and that were answered: what the server charged."""
+        return len({digest for request in self.answered() for digest in digests(request.images[request.sent])})
 
     def queries(self, stage: str | None = None) -> int:
         """Images paid for in `stage`, or in all stages."""

@@ -17,19 +17,28 @@ from edge.journal import TransferSet
 from shared import metrics, pixels
 
 
-def describe(pairs: TransferSet, generator: Generator, student: nn.Module, config: Config) -> dict[str, Any]:
+def describe(
+    pairs: TransferSet, generator: Generator | None, student: nn.Module, config: Config, classes: int
+) -> dict[str, Any]:
     """Facts about the pool, for `results.json`.
 
     `inverse_fidelity` is the share of stored answers whose class the student finds again in G(T(x')/tau). The student
-    stands in for the teacher, because asking the teacher would cost queries.
+    stands in for the teacher, because asking the teacher would cost queries. Without a generator there is none.
     """
-    K = generator.project.in_features
     answers = torch.from_numpy(np.array(pairs.answers))
     label_N = labels(answers, pairs.output)
-    z_NK = target_latents(target_logits(answers, pairs.output, K), pairs.output, config.distillation.temperature)
-    inverted = pixels.from_array(deprivatization.generate(generator, z_NK))
-    return {
+    facts: dict[str, Any] = {
         "pairs": len(pairs),
-        "answers_by_class": torch.bincount(label_N, minlength=K).tolist(),
-        "inverse_fidelity": metrics.accuracy(distillation.predict(student, inverted), label_N),
+        "answers_by_class": torch.bincount(label_N, minlength=classes).tolist(),
     }
+    if generator is not None:
+        target_NK = target_logits(answers, pairs.output, classes)
+        z_NK = target_latents(target_NK, pairs.output, config.distillation.temperature)
+        inverted = pixels.from_array(deprivatization.generate(generator, z_NK.to(_device(generator))))
+        logits_NK = distillation.predict(student, inverted.to(_device(student)))
+        facts["inverse_fidelity"] = metrics.accuracy(logits_NK.cpu(), label_N)
+    return facts
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -12,13 +12,16 @@ from edge import deprivatization, distillation
 from edge.account import BOOKKEEPING, Account
 from edge.config import Config
 from edge.gan import Generator
-from edge.journal import Journal, TransferSet
+from edge.journal import Journal
 from edge.link import Link
-from edge.local_images import LocalImages, local_images
+from edge.local_images import LocalImages, check_same_images, local_images
 from edge.oracle import Oracle
-from edge.plan import check_budget, make_plan
+from edge.plan import UNMETERED, check_budget, make_plan
 from edge.pool import describe
+from edge.prediction import Terms, first_prediction
 from edge.run_folder import RunFolder
+from edge.run_pairs import check_kind, note_kind
+from edge.stored_pairs import IMPORTED, Kind, StoredPairs, paid_once
 from edge.teacher import Teacher
 from edge.tensorboard import EventFiles
 from edge.training import Watcher
@@ -37,11 +40,16 @@ def run(
     data_root: Path | None = None,
     watcher: Watcher | None = None,
     link: Link | None = None,
+    *,
+    real_time: bool = False,
+    timing: bool = False,
 ) -> dict[str, Any]:
     """Distil `teacher` into a student in the folder `out`; returns what `results.json` holds.
 
     Nothing is written before it is sure that the run can be paid. A finished run is not touched. The `link` that the
     teacher is behind is written down with the results; it may be another one at every start.
+    So is what was predicted at the first start; in `real_time` the link's seconds are waited for, and with `timing`
+    some steps are timed, so that seconds are predicted too.
 
     Raises:
         MekdError: whatever was wrong; the same call goes on from there.
@@ -51,22 +59,38 @@ def run(
     folder.check(config)
     if folder.finished():
         return folder.results()
-    local = local_images(config.dataset, data_root)
-    # An unknown name has to be told now, not when the student is built and everything is paid.
-    architectures.build(config.student, channels=local.image_shape[0], classes=local.classes)
     with counted() as first_contact:
         metadata, usage = teacher.metadata(), teacher.usage()
-    plan = make_plan(config, metadata, usage, local)
     check_budget(config, usage, folder.asked(), started=folder.config_file.exists())
+    local = local_images(config, data_root, metadata, watcher)
+    # An unknown name has to be told now, not when the student is built and everything is paid.
+    architectures.build(config.student, channels=local.image_shape[0], classes=local.classes)
+    plan = make_plan(config, metadata, usage, local)
+    kind = Kind(
+        output=plan.output,
+        image_shape=local.image_shape,
+        classes=local.classes,
+        dataset=local.name,
+        shift=local.shift,
+        teacher=metadata.name,
+    )
+    check_kind(folder, kind)
     folder.claim(config)
     with Journal(folder.journal) as journal, EventFiles(folder.tensorboard) as event_files:
+        check_same_images(local, journal)
+        note_kind(journal, kind)
         watcher = watcher.and_(event_files.watcher())
         watcher.on_key(usage, journal.queries())
+        if usage is None:
+            watcher.on_remark(UNMETERED.format(queries=config.budget))
         journal.add_traffic(BOOKKEEPING, first_contact)
+        terms = Terms(teacher, metadata, usage, link, real_time)
+        prediction = first_prediction(journal, config, plan, local, terms, timing=timing)
         oracle = Oracle(
             teacher,
             journal,
             plan.output,
+            classes=local.classes,
             batch=plan.images_per_request,
             should_stop=watcher.should_stop,
             on_answer=watcher.on_answer,
@@ -76,26 +100,36 @@ def run(
             generator = _step_1(folder, local, oracle, config, watcher)
         with account.stage(distillation.STAGE):
             distillation.fill_pool(generator, oracle.ask, plan.queries[distillation.STAGE], config)
-            if journal.queries() < FEWEST_PAIRS:
+            pairs = paid_once(journal, kind)
+            if len(pairs) < FEWEST_PAIRS:
                 raise BudgetTooSmall(
                     f"The key's budget ended after {journal.queries()} of {config.budget} queries, too few to learn "
                     "from: somebody else spends it too. Have it raised; the same command goes on from there."
                 )
-            pairs = journal.transfer_set()
-            student = _step_2(folder, local, pairs, generator, config, watcher)
+            student = step_2(folder, pairs, generator, config, local.shift, watcher)
         results = {
-            "config": config.model_dump(),
-            "output": plan.output,
             "link": link.model_dump() if link else None,
+            "prediction": prediction,
             "stages": account.stages(plan),
             "server": account.server(),
             "bookkeeping": account.bookkeeping(),
-            "student": {"architecture": config.student, "parameters": architectures.parameter_count(student)},
-            "generator": {"parameters": architectures.parameter_count(generator)},
-            "pool": describe(pairs, generator, student, config),
-        } | surroundings()
+        } | what_was_learnt(pairs, generator, student, config)
     folder.keep_results(results)
     return results
+
+
+def what_was_learnt(
+    pairs: StoredPairs, generator: Generator | None, student: nn.Module, config: Config
+) -> dict[str, Any]:
+    """The part of the results that tells the student, what it learnt from, and what it was made with."""
+    return {
+        "config": config.model_dump(),
+        "output": pairs.kind.output,
+        "imported": pairs.queries().get(IMPORTED, 0),
+        "student": {"architecture": config.student, "parameters": architectures.parameter_count(student)},
+        "generator": {"parameters": architectures.parameter_count(generator)} if generator else None,
+        "pool": describe(pairs.transfer_set(), generator, student, config, pairs.kind.classes),
+    } | surroundings()
 
 
 def surroundings() -> dict[str, Any]:
@@ -111,32 +145,39 @@ def surroundings() -> dict[str, Any]:
 
 
 def _step_1(folder: RunFolder, local: LocalImages, oracle: Oracle, config: Config, watcher: Watcher) -> Generator:
-    if folder.generator.exists():
-        return folder.load_generator()
     state = folder.state[deprivatization.STAGE]
+    if folder.generator.exists():
+        state.unlink(missing_ok=True)  # a kill may have come between the two
+        return folder.load_generator()
     generator, curves = deprivatization.deprivatize(local, oracle.ask, config, state=state, watcher=watcher)
     folder.keep_curves(deprivatization.STAGE, curves)
-    folder.keep_generator(generator, _card(local, config))
+    folder.keep_generator(generator, _card(local.name, local.image_shape, local.classes, config))
     return generator
 
 
-def _step_2(
-    folder: RunFolder, local: LocalImages, pairs: TransferSet, generator: Generator, config: Config, watcher: Watcher
+def step_2(
+    folder: RunFolder, pairs: StoredPairs, generator: Generator | None, config: Config, shift: int, watcher: Watcher
 ) -> nn.Module:
+    """The student that learns from `pairs`, with its curves kept in the folder; found there where it has learnt."""
+    kind, state = pairs.kind, folder.state[distillation.STAGE]
     if folder.student.exists():
+        state.unlink(missing_ok=True)
         return folder.load_student()[1]
-    state = folder.state[distillation.STAGE]
-    student, curves = distillation.distill(pairs, generator, config, shift=local.shift, state=state, watcher=watcher)
+    student, curves = distillation.distill(
+        pairs.transfer_set(),
+        generator,
+        config,
+        classes=kind.classes,
+        shift=shift,
+        state=state,
+        watcher=watcher,
+    )
     folder.keep_curves(distillation.STAGE, curves)
     facts = {"held_out_agreement": max(value for _, value in curves["held-out agreement"])}
-    folder.keep_student(student, config.student, _card(local, config) | {"facts": facts})
+    card = _card(kind.dataset, kind.image_shape, kind.classes, config)
+    folder.keep_student(student, config.student, card | {"facts": facts})
     return student
 
 
-def _card(local: LocalImages, config: Config) -> dict[str, Any]:
-    return {
-        "dataset": local.name,
-        "image_shape": local.image_shape,
-        "classes": local.classes,
-        "seed": config.seed,
-    }
+def _card(dataset: str, image_shape: tuple[int, int, int], classes: int, config: Config) -> dict[str, Any]:
+    return {"dataset": dataset, "image_shape": image_shape, "classes": classes, "seed": config.seed}

@@ -1,6 +1,7 @@
 """The folder of one run: which file is which, and whose run it is.
 
 config.json              what the run computes; the folder belongs to it
+replay.json              what a replay learns from; a run that asks a teacher has none
 transfer_set.sqlite      journal of all questions and answers of the run
 evaluation.sqlite        the same for test images, asked with a key of their own
 deprivatization.state    step 1 between two starts; gone once the generator is written
@@ -14,6 +15,7 @@ report.html              the same to look at
 """
 
 import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,35 @@ from shared.checkpoints import Card
 from shared.errors import InvalidCheckpoint, InvalidConfig, RunMismatch
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay learns from."""
+
+    name: str = field(compare=False)
+    """Run folder or transfer file, for people: it may be moved."""
+    digest: str
+    """Of the pairs, see `StoredPairs.digest`."""
+    queries: int
+    """Pairs, all of which were paid for once."""
+    generator: str | None
+    """The sha256 of the generator's file in hexadecimal, None where there is none."""
+
+    def __str__(self) -> str:
+        generator = f" with generator {self.generator[:8]}" if self.generator else " without a generator"
+        return f"{self.queries} stored pairs {self.digest[:8]}{generator}"
+
+    def document(self) -> dict[str, Any]:
+        """All fields, for a JSON file."""
+        return asdict(self)
+
+
 class RunFolder:
     """Paths and contents of a run's folder; nothing is written before `claim`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "config.json"
+        self.replay_file = path / "replay.json"
         self.journal = path / "transfer_set.sqlite"
         self.evaluation_journal = path / "evaluation.sqlite"
         self.generator = path / "generator.safetensors"
@@ -62,21 +87,53 @@ class RunFolder:
         except InvalidConfig as error:
             raise RunMismatch(f"{self.config_file} was not written by this version. {error}") from None
 
-    def check(self, config: Config) -> None:
+    def replayed(self) -> Replayed | None:
+        """What the folder's student learns from, None where the run asks a teacher."""
+        if not self.replay_file.exists():
+            return None
+        try:
+            return Replayed(**_read(self.replay_file))
+        except TypeError:
+            raise InvalidCheckpoint(f"{self.replay_file} was not written by this version.") from None
+
+    def check(self, config: Config, replayed: Replayed | None = None) -> None:
         """Refuse a folder that belongs to another run.
 
         Raises:
             RunMismatch: names the fields that differ, or what is in the way.
         """
+        if self.config_file.exists() or self.replay_file.exists():
+            there = self.replayed()
+            if there != replayed:
+                raise RunMismatch(
+                    f"{self.path} learns from {there or 'the answers of a teacher'}, not from "
+                    f"{replayed or 'the answers of a teacher'}. Choose another --out."
+                )
         if self.config_file.exists():
             different = _differences(self.config().model_dump(), config.model_dump())
             if different:
                 listed = "; ".join(f"{name} is {old!r} there, {new!r} now" for name, old, new in different)
                 raise RunMismatch(f"{self.path} belongs to another config: {listed}. Choose another --out.")
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise RunMismatch(f"{self.path} is there already and is no run folder. Choose another --out.")
+        else:
+            self.check_unclaimed()
 
-    def claim(self, config: Config) -> None:
+    def check_unclaimed(self, flag: str = "--out") -> None:
+        """Refuse what is somebody else's; a folder that holds imported pairs and no more is free for any run.
+
+        Raises:
+            RunMismatch: names the `flag` to change.
+        """
+        ours = (self.journal.name, self.replay_file.name)
+        if self.path.is_dir():
+            claims = (self.config_file, self.replay_file)
+            killed = [aside for claim in claims for aside in checkpoints.left_aside(claim)]  # while they claimed it
+            foreign = any(not file.name.startswith(ours) for file in self.path.iterdir() if file not in killed)
+        else:
+            foreign = self.path.exists()
+        if foreign:
+            raise RunMismatch(f"{self.path} is there already and is no run folder. Choose another {flag}.")
+
+    def claim(self, config: Config, replayed: Replayed | None = None) -> None:
         """Make the folder `config`'s, if it is not yet.
 
         Raises:
@@ -85,6 +142,8 @@ class RunFolder:
         if self.config_file.exists():
             return
         try:
+            if replayed is not None:
+                checkpoints.write_json(self.replay_file, replayed.document())
             checkpoints.write_json(self.config_file, config.model_dump())
         except OSError as error:
             raise RunMismatch(f"{self.path} cannot be written: {error.strerror}. Choose another --out.") from None
@@ -112,13 +171,7 @@ class RunFolder:
 
     def load_generator(self) -> Generator:
         """Read back step 1's result, in evaluation mode."""
-        card, tensors = checkpoints.load(self.generator, "generator")
-        width = tensors.get("blocks.0.weight", torch.empty(0)).numel()
-        if card.architecture != ARCHITECTURE or width == 0:
-            raise InvalidCheckpoint(f"{self.generator} holds no generator of ours. Choose another run folder.")
-        generator = Generator(card.classes, card.image_shape, width)
-        checkpoints.restore(generator, tensors, self.generator)
-        return generator.eval()
+        return load_generator(self.generator)[1]
 
     def load_student(self) -> tuple[Card, nn.Module]:
         """Read back step 2's result, in evaluation mode."""
@@ -148,6 +201,21 @@ class RunFolder:
         if not self._results.exists():
             raise RunMismatch(f"{self.path} holds no results yet. Finish the run with 'mekd-edge distill'.")
         return _read(self._results)
+
+
+def load_generator(path: Path) -> tuple[Card, Generator]:
+    """Read back step 1's result from any file, in evaluation mode.
+
+    Raises:
+        InvalidCheckpoint: it holds no generator.
+    """
+    card, tensors = checkpoints.load(path, "generator")
+    width = tensors.get("blocks.0.weight", torch.empty(0)).numel()
+    if card.architecture != ARCHITECTURE or width == 0:
+        raise InvalidCheckpoint(f"{path} holds no generator of ours. Choose another run folder.")
+    generator = Generator(card.classes, card.image_shape, width)
+    checkpoints.restore(generator, tensors, path)
+    return card, generator.eval()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,8 +5,9 @@ One file, written aside and moved into place, so that a half-written one never b
 
 import json
 import os
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from shared.errors import InvalidCheckpoint
 
 _HEADER = "mekd"
+AnyCard = TypeVar("AnyCard", bound=BaseModel)
 
 
 class Card(BaseModel):
@@ -44,7 +46,7 @@ class Card(BaseModel):
 def save(path: Path, model: torch.nn.Module, card: Card) -> None:
     """Write `model` and `card` to `path` in one step."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(path, safetensors.torch.save(tensors, {_HEADER: card.model_dump_json()}))
+    write_atomically(path, packed(tensors, card))
 
 
 def load(path: Path, role: str) -> tuple[Card, dict[str, torch.Tensor]]:
@@ -53,20 +55,38 @@ def load(path: Path, role: str) -> tuple[Card, dict[str, torch.Tensor]]:
     Raises:
         InvalidCheckpoint: no such file, not safetensors, not ours, or of another role.
     """
+    card, tensors = unpacked(path, Card, role)
+    if card.role != role:
+        raise InvalidCheckpoint(f"{path} holds a {card.role}, a {role} is needed.")
+    return card, tensors
+
+
+def packed(tensors: dict[str, torch.Tensor], card: BaseModel) -> bytes:
+    """A safetensors file of contiguous CPU `tensors`, with `card` in its header."""
+    return safetensors.torch.save(tensors, {_HEADER: card.model_dump_json()})
+
+
+def unpacked(path: Path, kind: type[AnyCard], what: str) -> tuple[AnyCard, dict[str, torch.Tensor]]:
+    """The card of that `kind` and the tensors of a file; `what` is what a message calls it.
+
+    Raises:
+        InvalidCheckpoint: no such file, not safetensors, or with another card.
+    """
     try:
         with safetensors.safe_open(path, "pt") as file:
             header = (file.metadata() or {}).get(_HEADER)
             if header is None:
                 raise InvalidCheckpoint(f"{path} is a safetensors file that MEKD did not write.")
-            card = Card.model_validate_json(header)
+            card = kind.model_validate_json(header)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except FileNotFoundError:
-        raise InvalidCheckpoint(f"There is no {role} at {path}.") from None
-    except (safetensors.SafetensorError, ValidationError, OSError) as error:
-        reason = type(error).__name__ if isinstance(error, ValidationError) else error
-        raise InvalidCheckpoint(f"{path} is not a readable {role} checkpoint ({reason}). Make it anew.") from None
-    if card.role != role:
-        raise InvalidCheckpoint(f"{path} holds a {card.role}, a {role} is needed.")
+        raise InvalidCheckpoint(f"There is no {what} at {path}.") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        reason = f"card, {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
+        raise InvalidCheckpoint(f"{path} is not a readable {what} checkpoint ({reason}). Make it anew.") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InvalidCheckpoint(f"{path} is not a readable {what} checkpoint ({error}). Make it anew.") from None
     return card, tensors
 
 
@@ -84,8 +104,10 @@ def restore(model: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write aside, flush to disk, move into place."""
+    """Write aside, flush to disk, move into place; what killed writers of `path` left aside is swept away."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in left_aside(path):
+        left.unlink(missing_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with aside.open("wb") as file:
@@ -95,6 +117,23 @@ def write_atomically(path: Path, content: bytes) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def left_aside(path: Path) -> list[Path]:
+    """Files of any length beside `path`, in a folder that exists, whose writers were killed before they moved them."""
+    aside = re.compile(rf"\.{re.escape(path.name)}\.([1-9][0-9]{{0,6}})")
+    found = [(file, aside.fullmatch(file.name)) for file in path.parent.iterdir()]
+    return [file for file, match in found if match and not _runs(int(match[1]))]
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def write_json(path: Path, document: Any) -> None:

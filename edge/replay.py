@@ -1,0 +1,173 @@
+"""Step 2 once more, from stored pairs: no server, no key, no query, and none of the device's images.
+
+A replay of a run with nothing changed gives the same student, on the CPU bit for bit. With another seed, student,
+weight or prefix of the budget it tells what that would have given for the same answers.
+
+    source = open_source(path)                  a run folder or a transfer file
+    config = replay_config(source, file, flags)
+    replay(source.first(500), config, out)      what 500 queries would have bought
+
+A rival method that learns from the same pairs takes `source.pairs`.
+"""
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from edge.account import seconds, timed
+from edge.config import RECIPES, Config, merge, parse, read_toml
+from edge.distillation import STAGE
+from edge.gan import Generator
+from edge.journal import Journal
+from edge.run import FEWEST_PAIRS, step_2, what_was_learnt
+from edge.run_folder import Replayed, RunFolder, load_generator
+from edge.run_pairs import import_pairs, read_pairs
+from edge.stored_pairs import StoredPairs
+from edge.tensorboard import EventFiles
+from edge.training import Watcher
+from shared import architectures
+from shared.checkpoints import write_atomically
+from shared.errors import InvalidConfig, RunMismatch
+from shared.protocol import LABEL
+
+OURS = {"budget", "student", "seed", "shift", "distillation"}
+"""Fields of the config that a replay may change; the others tell how the pairs came about."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a replay learns from."""
+
+    name: str
+    """Run folder or transfer file, for people."""
+    pairs: StoredPairs
+    config: Config
+    """With nothing changed."""
+    generator: Path | None
+    """File of the frozen generator, where there is one."""
+
+    def first(self, budget: int) -> "Source":
+        """What a smaller budget would have bought: the first pairs in the order of asking.
+
+        Raises:
+            InvalidConfig: there are not as many.
+        """
+        return replace(self, pairs=self.pairs.first(budget))
+
+
+def open_source(path: Path, generator: Path | None = None) -> Source:
+    """The pairs of a run folder or a transfer file, with the run's config and generator, or the `generator` given.
+
+    Raises:
+        RunMismatch: a folder without answers.
+        InvalidCheckpoint: not readable as either.
+    """
+    pairs, folder = read_pairs(path), RunFolder(path)
+    if generator is None and folder.generator.exists():
+        generator = folder.generator
+    if folder.config_file.exists():
+        return Source(str(path), pairs, folder.config(), generator)
+    response = "top1" if pairs.kind.output == LABEL else "soft"
+    known = {"dataset": pairs.kind.dataset, "response": response, "budget": len(pairs)}
+    recipe = RECIPES.get(pairs.kind.dataset, Config)()
+    return Source(str(path), pairs, parse(merge(recipe.model_dump(), known)), generator)
+
+
+def replay_config(source: Source, file: Path | None, flags: dict[str, Any]) -> Config:
+    """The source's config, changed by a TOML file, changed by flags.
+
+    Raises:
+        InvalidConfig: unreadable file, unknown name, a value out of range, or a field that step 2 does not know.
+    """
+    before = source.config.model_dump()
+    config = parse(merge(before, merge(read_toml(file) if file else {}, flags)))
+    foreign = [name for name, value in config.model_dump().items() if name not in OURS and value != before[name]]
+    if foreign:
+        raise InvalidConfig(
+            f"A replay is step 2 alone; '{foreign[0]}' stays as it was for {source.name}. Leave it out of the config."
+        )
+    return config
+
+
+def replay(source: Source, config: Config, out: Path, watcher: Watcher | None = None) -> dict[str, Any]:
+    """Distil the pairs of `source` into a student in the folder `out`; returns what `results.json` holds.
+
+    The folder holds what a run's folder holds, the pairs included. A finished replay is not touched.
+
+    Raises:
+        MekdError: whatever was wrong; the same call goes on from there.
+    """
+    watcher, folder, pairs = watcher or Watcher(), RunFolder(out), source.pairs
+    generator = _checked_generator(source, config)
+    shift = _shift(source, config)
+    architectures.build(config.student, channels=pairs.kind.image_shape[0], classes=pairs.kind.classes)
+    if len(pairs) < FEWEST_PAIRS:
+        raise InvalidConfig(f"{len(pairs)} stored pair is too few to learn from; use {FEWEST_PAIRS} or more.")
+    content = source.generator.read_bytes() if source.generator else None
+    replayed = Replayed(source.name, pairs.digest(), len(pairs), sha256(content).hexdigest() if content else None)
+    folder.check(config, replayed)
+    if folder.finished():
+        return folder.results()
+    if folder.journal.exists() and not folder.config_file.exists():
+        raise RunMismatch(f"{out} holds imported pairs, and a replay brings its own. Choose another --out.")
+    folder.claim(config, replayed)
+    if content is not None:
+        write_atomically(folder.generator, content)
+    import_pairs(pairs, folder, source.name)
+    with Journal(folder.journal) as journal, EventFiles(folder.tensorboard) as event_files:
+        with timed(journal, STAGE):
+            student = step_2(folder, pairs, generator, config, shift, watcher.and_(event_files.watcher()))
+        took = seconds(journal, STAGE)
+    results = {
+        "replayed_from": replayed.document(),
+        "link": None,
+        "stages": _stages(pairs, took),
+        "server": None,
+        "bookkeeping": _nothing_sent(),
+    } | what_was_learnt(pairs, generator, student, config)
+    folder.keep_results(results)
+    return results
+
+
+def _checked_generator(source: Source, config: Config) -> Generator | None:
+    if source.generator is None:
+        if config.distillation.image_weight > 0:
+            raise InvalidConfig(
+                f"{source.name} has no generator, which the image term needs. Name one with --generator FILE (a run "
+                "folder's generator.safetensors), or switch the term off with --image-weight 0."
+            )
+        return None
+    card, generator = load_generator(source.generator)
+    kind = source.pairs.kind
+    if (card.image_shape, card.classes) != (kind.image_shape, kind.classes):
+        raise InvalidConfig(
+            f"{source.generator} makes images {list(card.image_shape)} of {card.classes} classes, the pairs of "
+            f"{source.name} are {list(kind.image_shape)} of {kind.classes}. Choose the generator of their run."
+        )
+    return generator
+
+
+def _shift(source: Source, config: Config) -> int:
+    shift = source.pairs.kind.shift if config.shift is None else config.shift
+    if shift is None:
+        raise InvalidConfig(
+            f"{source.name} does not say by how many pixels its images may be moved. Give a --config that does, for "
+            "instance with the line 'shift = 1'."
+        )
+    return shift
+
+
+def _stages(pairs: StoredPairs, took: float) -> dict[str, dict[str, Any]]:
+    """By stage what its pairs had cost, and that nothing was paid or sent for them now."""
+    queries = {STAGE: 0} | pairs.queries()
+    return {
+        stage: {"queries_planned": count, "queries": count, "queries_by_server": None}
+        | _nothing_sent()
+        | {"seconds": round(took, 2) if stage == STAGE else 0.0}
+        for stage, count in queries.items()
+    }
+
+
+def _nothing_sent() -> dict[str, Any]:
+    return {"bytes_up": 0, "bytes_down": 0, "link_seconds": 0.0}
