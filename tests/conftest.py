@@ -94,7 +94,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
         def start(teacher: LinearTeacher | None = None, **options: Any) -> LiveServer:
             path = options.pop("ledger_path", tmp_path / "ledger.sqlite")
-            return stack.enter_context(_running(teacher or LinearTeacher(), path, **options))
+            return stack.enter_context(running(teacher or LinearTeacher(), path, **options))
 
         yield start
 
@@ -106,7 +106,7 @@ def live_server(serve: Serve) -> LiveServer:
 
 
 @contextmanager
-def _running(
+def running(
     teacher: LinearTeacher, path: Path, *, clock: Callable[[], float] = time.time, **settings: Any
 ) -> Iterator[LiveServer]:
     served: Teacher = teacher
