@@ -6,53 +6,50 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from edge.commands import completion
 from edge.commands.options import (
-    DataRoot,
+    OUTPUT,
     Json,
     LinkName,
     Quiet,
     RealTime,
     Server,
     console,
-    given,
     prepare_torch,
     show,
     the_link,
     the_teacher,
 )
+from edge.commands.run_flags import Choice, with_run_flags
 
 
+@with_run_flags
 def distill(
+    choice: Choice,
     server: Server,
-    out: Annotated[Path, typer.Option(help="Folder of the run; a second start with the same one goes on.")],
-    data: Annotated[str | None, typer.Option(help="Unlabelled local images: digits, mnist.")] = None,
-    data_root: DataRoot = None,
-    budget: Annotated[int | None, typer.Option(help="Queries of all stages together.")] = None,
-    response: Annotated[str | None, typer.Option(help="soft (logits or probabilities) or top1.")] = None,
-    student: Annotated[str | None, typer.Option(help="Architecture: resnet8, resnet20, ...")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides every random draw.")] = None,
-    image_weight: Annotated[float | None, typer.Option(help="Weight of the image term; 0 switches it off.")] = None,
-    kl_weight: Annotated[float | None, typer.Option(help="Weight of the KL term; 0 switches it off.")] = None,
-    im_weight: Annotated[float | None, typer.Option(help="Weight of the IM term; 0 switches it off.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with any config field; flags go before it.")] = None,
     link: LinkName = None,
     real_time: RealTime = False,
+    *,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the run, made where there is none; started again with the same one, a run goes on.",
+            metavar="FOLDER",
+            rich_help_panel=OUTPUT,
+            autocompletion=completion.run_folders,
+        ),
+    ],
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Distil the teacher: step 1 deprivatization, step 2 distillation. Ctrl-C stops; the same command goes on."""
-    from edge.config import resolve
+    """Distil the teacher into a student: step 1 deprivatization, step 2 distillation.
 
-    flags = {
-        "dataset": data,
-        "budget": budget,
-        "response": response,
-        "student": student,
-        "seed": seed,
-        "deprivatization": {"im_weight": im_weight},
-        "distillation": {"image_weight": image_weight, "kl_weight": kl_weight},
-    }
-    resolved, behind = resolve(config, given(flags)), the_link(link, real_time=real_time)
+    Ctrl-C stops; the same command goes on, and pays for nothing twice. The key comes from MEKD_API_KEY.
+
+    Example: mekd-edge distill --server http://127.0.0.1:8000 --data digits --budget 2000 --out runs/mine
+    """
+    config, data_root = choice
+    behind = the_link(link, real_time=real_time)
     prepare_torch()
     from edge.progress import Display
     from edge.report.summary import run_table
@@ -61,10 +58,10 @@ def distill(
 
     with (
         stop_on_signal() as stop,
-        the_teacher(server, stop, behind, seed=resolved.seed, real_time=real_time) as teacher,
-        Display(console, resolved.budget) as display,
+        the_teacher(server, stop, behind, seed=config.seed, real_time=real_time) as teacher,
+        Display(console, config.budget, quiet=quiet) as display,
     ):
-        results = run(resolved, teacher, out, data_root, display.watcher(stop), behind)
+        results = run(config, teacher, out, data_root, display.watcher(stop), behind)
     show(results, run_table(results), as_json=json, quiet=quiet)
-    if not quiet:
+    if not quiet and not json:
         console.print(f"Student written to {escape(str(out / 'student.safetensors'))}.", soft_wrap=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console, RenderableType
 
+from edge.commands import completion
+from edge.config import FOLDER
 from shared import compute
 from shared.errors import InvalidConfig
 
@@ -23,21 +25,64 @@ if TYPE_CHECKING:
 console = Console(stderr=True)
 """For people: progress, tables, remarks. Only what a program may want to read goes to stdout."""
 
+SOURCE, TEACHER, STUDENT, OUTPUT = "What to learn from", "Teacher and budget", "Student and loss terms", "Output"
+"""Panels of the help."""
+
 Server = Annotated[
-    str, typer.Option(envvar="MEKD_SERVER_URL", help="Where the teacher is, e.g. http://127.0.0.1:8000")
+    str,
+    typer.Option(
+        envvar="MEKD_SERVER_URL",
+        help="Where the teacher is, e.g. http://127.0.0.1:8000.",
+        metavar="URL",
+        rich_help_panel=TEACHER,
+    ),
 ]
 MaybeServer = Annotated[
-    str | None, typer.Option(envvar="MEKD_SERVER_URL", help="Compare with this teacher; needs a key of its own.")
+    str | None,
+    typer.Option(
+        envvar="MEKD_SERVER_URL",
+        help="Compare with the teacher there: 1 query per test image, best from a key of its own.",
+        metavar="URL",
+        rich_help_panel=TEACHER,
+    ),
 ]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder of datasets that live in files.")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the files of a named dataset.", metavar="FOLDER", rich_help_panel=SOURCE, file_okay=False
+    ),
+]
 LinkName = Annotated[
     str | None,
-    typer.Option("--link", help="Account a slow link: lan, wifi, 4g, 3g, lora, or a TOML file.", metavar="NAME|FILE"),
+    typer.Option(
+        "--link",
+        help="Account the seconds on a slow link: lan, wifi, 4g, 3g, lora, or a TOML file.",
+        metavar="NAME|FILE",
+        rich_help_panel=TEACHER,
+        autocompletion=completion.links,
+    ),
 ]
-RealTime = Annotated[bool, typer.Option("--real-time", help="Wait for the link's seconds instead of adding them up.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print no table at the end.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the results as one JSON object on stdout, and no table.")]
-RunPath = Annotated[Path, typer.Option("--run", help="Folder of a run.")]
+RealTime = Annotated[
+    bool,
+    typer.Option(
+        "--real-time", help="Wait for the link's seconds instead of adding them up.", rich_help_panel=TEACHER
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", help="Print nothing but errors: no progress, no table.", rich_help_panel=OUTPUT)
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print the results, or the error, as one JSON object on stdout; all else goes to stderr.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+RunPath = Annotated[
+    Path,
+    typer.Option("--run", help="Folder of a run.", metavar="FOLDER", autocompletion=completion.run_folders),
+]
 
 
 @contextmanager
@@ -78,6 +123,29 @@ def the_link(name: str | None, *, real_time: bool) -> "Link | None":
             "--real-time waits for a link's seconds, and no link is given. Add --link, or leave it out."
         )
     return named_link(name) if name else None
+
+
+def data_source(data: str | None, data_root: Path | None) -> tuple[str | None, Path | None]:
+    """What `--data` names, as the config has it, and where that is: a dataset below `data_root`, or a folder itself.
+
+    A path separator or the name of a folder make it a folder; a dataset's name goes before a folder of that name.
+
+    Raises:
+        InvalidConfig: a folder beside `data_root`.
+    """
+    if data is None:
+        return None, data_root
+    is_folder = os.sep in data
+    if not is_folder and Path(data).is_dir():
+        compute.yield_when_idle()  # scikit-learn brings threads
+        from shared import datasets
+
+        is_folder = data not in datasets.LOADERS
+    if not is_folder:
+        return data, data_root
+    if data_root is not None:
+        raise InvalidConfig(f"--data names the folder {data}: no dataset is looked for. Leave out --data-root.")
+    return FOLDER, Path(data)
 
 
 def api_key() -> "SecretStr":

@@ -1,14 +1,47 @@
 """`mekd-edge report`."""
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
 from rich.markup import escape
 
-from edge.commands.options import DataRoot, RunPath, console, prepare_torch
+from edge.commands import completion
+from edge.commands.options import SOURCE, Json, Quiet, RunPath, prepare_torch, show
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        "--data",
+        help="Folder of the files of a named dataset; or of the run's own images, to show some.",
+        metavar="FOLDER",
+        rich_help_panel=SOURCE,
+    ),
+]
 
 
-def report(run: RunPath, data_root: DataRoot = None) -> None:
-    """Write report.html: curves, real and generated images, queries, bytes, seconds."""
+def report(
+    run: RunPath,
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of another run, to compare by queries; may be given several times.",
+            metavar="FOLDER",
+            autocompletion=completion.run_folders,
+        ),
+    ] = None,
+    data: Data = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write report.html into a run's folder: what it took, curves, images, confusion, everything in one file.
+
+    Example: mekd-edge report --run runs/mine --compare runs/other
+    """
     prepare_torch()
     from edge.report.page import write_report
     from edge.run_folder import RunFolder
 
-    console.print(f"Report written to {escape(str(write_report(RunFolder(run), data_root)))}.", soft_wrap=True)
+    page = write_report(RunFolder(run), data, [RunFolder(path) for path in compare or []])
+    show({"report": str(page)}, f"Report written to {escape(str(page))}.", as_json=json, quiet=quiet)

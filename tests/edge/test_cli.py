@@ -1,24 +1,33 @@
+import contextlib
 import io
+import json
+import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from edge.cli import app
+from edge.cli import IN_ORDER_OF_USE, app
 from edge.commands.options import given
 from edge.progress import Display
 from edge.run_folder import RunFolder
 from edge.stopping import StopRequest
+from shared import architectures
 from shared.errors import InvalidConfig
+from shared.protocol import Usage
 from tests.conftest import LiveServer
 
+LIMITS = {"images_per_minute": 1000, "images_per_request": 100}
 TINY = """
 budget = 100
 [deprivatization]
@@ -64,12 +73,31 @@ def test_the_four_commands_work_one_after_the_other(live_server: LiveServer, tmp
     assert "4 of 5 queries left" in asked.stderr
 
 
-def test_quiet_runs_print_no_table(live_server: LiveServer, tmp_path: Path, tiny: Path) -> None:
+def test_quiet_runs_print_nothing(live_server: LiveServer, tmp_path: Path, tiny: Path) -> None:
     arguments = ["--server", live_server.url, "--out", tmp_path / "[/run]", "--config", tiny]
     quiet = invoke("distill", *arguments, "--quiet", key=live_server.make_key())
-    assert quiet.stderr.splitlines() == [f"{s}: 6 of 6 steps to do" for s in ("deprivatization", "distillation")]
+    assert (quiet.exit_code, quiet.stdout, quiet.stderr) == (0, "", "")
     again = invoke("distill", *arguments, key=live_server.make_key())
     assert "[/run]/student.safetensors" in again.stderr
+
+
+def test_with_json_stdout_holds_one_document_whatever_the_command(
+    live_server: LiveServer, tmp_path: Path, tiny: Path
+) -> None:
+    key, out = live_server.make_key(), tmp_path / "run"
+    distilled = invoke("distill", "--server", live_server.url, "--out", out, "--config", tiny, "--json", key=key)
+    assert json.loads(distilled.stdout) == RunFolder(out).results()
+    assert distilled.stderr.splitlines() == [f"{s}: 6 of 6 steps to do" for s in ("deprivatization", "distillation")]
+    measured = invoke("evaluate", "--run", out, "--json")
+    assert json.loads(measured.stdout) == RunFolder(out).results()["evaluation"]
+    assert json.loads(invoke("report", "--run", out, "--json").stdout) == {"report": str(out / "report.html")}
+
+    Image.fromarray(np.full((8, 8), 200, np.uint8)).save(image := tmp_path / "a.png")
+    asked = json.loads(invoke("query", image, "--server", live_server.url, "--json", key=key).stdout)
+    (answer,) = asked["answers"]
+    logits = live_server.teacher.logits(np.full((1, 1, 8, 8), 200, np.uint8))[0]
+    assert answer == {"image": str(image), "class": int(logits.argmax()), "logits": pytest.approx(logits.tolist())}
+    assert asked["usage"]["spent"] == live_server.spent(key) == 101
 
 
 def test_the_key_and_the_server_may_come_from_the_environment(
@@ -112,20 +140,103 @@ def test_help_comes_without_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_the_display_shows_answers_and_steps(terminal: bool) -> None:
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=120, force_interactive=terminal)
-    with Display(console, 100) as display:
-        watcher = display.watcher(StopRequest())
-        watcher.on_answer(40)
-        watcher.on_step("distillation", 3, 9, {"held-out agreement": 0.25})
-        watcher.on_step("distillation", 4, 9, {})
+def said(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
-    said = console.file.getvalue()
-    if terminal:
-        assert "40/100" in said and "4/9" in said and "25.0% on held-out answers" in said
-    else:
-        assert said == "distillation: 7 of 9 steps to do\n"
+    return console.file.getvalue()
+
+
+def work(display: Display) -> None:
+    """Half a run that an earlier start had begun, with a key that others use too."""
+    watcher = display.watcher(StopRequest())
+    usage = Usage(client="edge-1", budget=500, spent=150, remaining=350, policy="logits", **LIMITS)
+    watcher.on_key(usage, 30)
+    watcher.on_answer(40)
+    for step in (3, 4, 5):
+        watcher.on_step("distillation", step, 9, {"held-out agreement": 1 - step / 10} if step < 5 else {})
+
+
+def test_a_terminal_shows_steps_what_is_left_to_spend_and_the_agreement() -> None:
+    now = iter([100.0, *[175.0] * 1000])
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with Display(console, 100, clock=lambda: next(now)) as display:
+        work(display)
+    words = " ".join(re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", said(console)).split())
+    assert "5/9 steps" in words and "ETA" in words
+    assert "queries left 30 of 100 of this run; 310 of 500 of key edge-1" in words
+    assert "held-out answers 60.0% agree; 70.0% at best" in words
+    assert "elapsed 0:01:15" in words
+
+
+def test_elsewhere_than_on_a_terminal_a_stage_is_one_line() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    with Display(console, 100) as display:
+        work(display)
+    assert said(console) == "distillation: 7 of 9 steps to do\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_quiet_display_shows_nothing(terminal: bool) -> None:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    with Display(console, 100, quiet=True) as display:
+        work(display)
+    assert said(console) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("distill --response ", {"soft", "top1"}),
+        ("distill --student resnet", set(architectures.NAMES)),
+        ("distill --data di", {"digits"}),
+        ("distill --link l", {"lan", "lora"}),
+        ("report --run runs/", {"runs/mine", "runs/other"}),
+        ("report --run runs/mine --compare runs/o", {"runs/other"}),
+    ],
+)
+def test_the_shell_is_offered_values(tmp_path: Path, words: str, offered: set[str]) -> None:
+    for run in ("runs/mine", "runs/other"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "config.json").touch()
+    (tmp_path / "runs/no-run").mkdir()
+    line = f"mekd-edge {words}"
+    variables = {"_MEKD_EDGE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    with contextlib.chdir(tmp_path):
+        shown = CliRunner().invoke(app, prog_name="mekd-edge", env=variables)
+    assert set(shown.stdout.split()) == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_can_be_shown(shell: str) -> None:
+    variables = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    code = f"from edge.cli import app; app(['--show-completion', '{shell}'], prog_name='mekd-edge')"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, timeout=60
+    )
+    assert shown.returncode == 0 and "_MEKD_EDGE_COMPLETE=complete_" in shown.stdout.replace("env ", "")
+
+
+@pytest.mark.parametrize(
+    "flags", [["--response", "hard"], ["--student", "resnet9"], ["--budget", "1"], ["--kl-weight", "-1"]]
+)
+def test_flags_that_no_run_can_have_are_refused_at_once(tmp_path: Path, flags: list[str]) -> None:
+    refused = invoke("distill", "--server", "http://x", "--out", tmp_path / "run", *flags, key="k")
+    assert refused.exit_code == 2 and flags[0] in refused.stderr and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", IN_ORDER_OF_USE, ids=lambda command: command.__name__)
+def test_every_command_shows_an_example_that_it_accepts(command: Callable[..., None]) -> None:
+    name = command.__name__.rstrip("_").replace("_", "-")
+    example = re.search(rf"^ *Example: mekd-edge {name} (.*)", command.__doc__ or "", flags=re.MULTILINE)
+    assert example
+    parser: Any = typer.main.get_command(app)
+    parser.commands[name].make_context(name, shlex.split(example[1]))
+
+
+@pytest.mark.parametrize("command", IN_ORDER_OF_USE, ids=lambda command: command.__name__)
+def test_every_option_is_explained(command: Callable[..., None]) -> None:
+    parser: Any = typer.main.get_command(app)
+    found = parser.commands[command.__name__.replace("_", "-")]
+    assert [parameter.name for parameter in found.params if not parameter.help] == []
 
 
 def test_the_display_passes_a_stop_on() -> None:

@@ -1,3 +1,6 @@
+import json
+import sys
+
 import pytest
 
 from shared import command_line
@@ -29,3 +32,27 @@ def test_a_defect_is_not_hidden() -> None:
 
     with pytest.raises(ZeroDivisionError):
         command_line.run(fail)
+
+
+def test_a_program_finds_the_error_on_stdout_where_it_asked_for_json(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise BudgetTooSmall("10 needed, 3 left")
+
+    def refuse_the_command_line() -> None:
+        sys.exit(2)
+
+    def end_well() -> None:
+        sys.exit(0)
+
+    with pytest.raises(SystemExit):
+        command_line.run(fail, json_errors=True)
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"error": "budget-too-small", "message": "10 needed, 3 left", "exit_code": 5}
+    assert err == "Error: 10 needed, 3 left\n"
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(refuse_the_command_line, json_errors=True)
+    refused = json.loads(capsys.readouterr().out)
+    assert (refused["error"], refused["exit_code"], ended.value.code) == ("usage", 2, 2)
+    with pytest.raises(SystemExit):
+        command_line.run(end_well, json_errors=True)
+    assert capsys.readouterr().out == ""

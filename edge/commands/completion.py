@@ -1,0 +1,32 @@
+"""What the shell offers when a person presses Tab; quick, so nothing of torch is imported."""
+
+from pathlib import Path
+
+from edge.config import RECIPES
+from edge.link import LINKS
+
+
+def run_folders(typed: str) -> list[str]:
+    """Run folders whose path begins as typed, and those one folder down."""
+    below = [folder for path in _begins(typed) if path.is_dir() for folder in (path, *sorted(path.iterdir()))]
+    return [str(folder) for folder in below if (folder / "config.json").exists()]
+
+
+def datasets(typed: str) -> list[str]:
+    """Names of datasets, and folders."""
+    folders = [str(path) for path in _begins(typed) if path.is_dir()]
+    return [name for name in RECIPES if name.startswith(typed)] + folders
+
+
+def links(typed: str) -> list[str]:
+    """Names of links, and TOML files."""
+    return [name for name in LINKS if name.startswith(typed)] + [
+        str(p) for p in _begins(typed) if p.suffix == ".toml"
+    ]
+
+
+def _begins(typed: str) -> list[Path]:
+    """Files and folders whose path begins as typed."""
+    folder, slash, name = typed.rpartition("/")
+    within = Path(folder + slash)
+    return sorted(path for path in within.iterdir() if path.name.startswith(name)) if within.is_dir() else []

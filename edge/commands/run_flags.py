@@ -1,0 +1,148 @@
+"""The flags that choose what a run computes, declared once for every command that plans or makes one."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import typer
+
+from edge.commands import completion
+from edge.commands.options import SOURCE, STUDENT, TEACHER, DataRoot, data_source, given
+from edge.config import Config, resolve
+
+Architecture = Literal["resnet8", "resnet20", "resnet32", "resnet56", "resnet110"]
+"""`shared.architectures.NAMES`, which would bring torch."""
+
+
+class Choice(NamedTuple):
+    """What the flags chose."""
+
+    config: Config
+    data_root: Path | None
+    """Folder of the datasets that live in files, or of the device's own images."""
+
+
+def choose(
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Unlabelled local images: digits, mnist, or a folder of PNG and JPEG files.",
+            show_default="digits",
+            metavar="NAME|FOLDER",
+            rich_help_panel=SOURCE,
+            autocompletion=completion.datasets,
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            help="Classes of the teacher, for a folder of images where the server does not say.",
+            metavar="NUMBER",
+            min=2,
+            rich_help_panel=SOURCE,
+        ),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            help="Queries of all stages together; 1 image is 1 query.",
+            show_default="2000; mnist: 10000",
+            metavar="QUERIES",
+            min=2,
+            rich_help_panel=TEACHER,
+        ),
+    ] = None,
+    response: Annotated[
+        Literal["soft", "top1"] | None,
+        typer.Option(
+            help="What to ask for: logits or probabilities, or the class alone.",
+            show_default="soft",
+            rich_help_panel=TEACHER,
+        ),
+    ] = None,
+    student: Annotated[
+        Architecture | None,
+        typer.Option(help="Architecture of the student.", show_default="resnet8", rich_help_panel=STUDENT),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Decides every random draw.", show_default="0", metavar="NUMBER", min=0, rich_help_panel=STUDENT
+        ),
+    ] = None,
+    image_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the image term; 0 switches it off.",
+            show_default="0.01",
+            metavar="WEIGHT",
+            min=0,
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
+    kl_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the KL term; 0 switches it off.",
+            show_default="1",
+            metavar="WEIGHT",
+            min=0,
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
+    im_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the IM term of step 1; 0 switches it and its queries off.",
+            show_default="0.5",
+            metavar="WEIGHT",
+            min=0,
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with any field of the config; flags count more.",
+            metavar="FILE",
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
+) -> Choice:
+    """The config that the flags describe, with the dataset's recipe and the file below them.
+
+    Raises:
+        InvalidConfig: names the field that is wrong.
+    """
+    dataset, root = data_source(data, data_root)
+    flags = {
+        "dataset": dataset,
+        "classes": classes,
+        "budget": budget,
+        "response": response,
+        "student": student,
+        "seed": seed,
+        "deprivatization": {"im_weight": im_weight},
+        "distillation": {"image_weight": image_weight, "kl_weight": kl_weight},
+    }
+    return Choice(resolve(config, given(flags)), root)
+
+
+def with_run_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the flags of `choose` in the place of its parameter `choice`; typer reads the signature."""
+    flags = inspect.signature(choose).parameters
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        parameters += flags.values() if name == "choice" else [parameter]
+
+    @functools.wraps(command)
+    def chosen(**values: object) -> None:
+        choice = choose(**{name: values.pop(name) for name in flags})  # type: ignore[arg-type]
+        command(choice=choice, **values)
+
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    chosen.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    return chosen
