@@ -120,7 +120,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def left_aside(path: Path) -> list[Path]:
-    """Files of any length beside `path`, in a folder that exists, whose writers were killed before they moved them."""
+    """Halves of `path` beside it, in a folder that exists, whose writers were killed before they moved them."""
     aside = re.compile(rf"\.{re.escape(path.name)}\.([1-9][0-9]{{0,6}})")
     found = [(file, aside.fullmatch(file.name)) for file in path.parent.iterdir()]
     return [file for file, match in found if match and not _runs(int(match[1]))]

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,16 @@ def test_a_new_folder_is_not_made_by_looking_at_it(folder: RunFolder) -> None:
 def test_an_empty_folder_may_be_claimed(folder: RunFolder) -> None:
     folder.path.mkdir()
     folder.check(small_config())
+
+
+def test_a_folder_whose_first_claim_was_killed_may_be_claimed_again(folder: RunFolder) -> None:
+    folder.path.mkdir()
+    with subprocess.Popen([sys.executable, "-c", ""]) as killed:
+        pass
+    (folder.path / f".config.json.{killed.pid}").write_text('{"data')
+    folder.check(small_config())
+    folder.claim(small_config())
+    assert contents(folder.path).keys() == {"config.json"} and folder.config() == small_config()
 
 
 @pytest.mark.parametrize("what", ["a folder with a file", "a file"])
