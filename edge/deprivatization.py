@@ -64,7 +64,8 @@ class Emulation:
         self.ask, self.config, self.seed = ask, config.deprivatization, config.seed
         self.device = compute.device()
         self.shift, self.classes = local.shift, local.classes
-        self.real_NCHW = pixels.from_array(local.images).to(self.device)
+        self.real_NCHW = torch.from_numpy(local.images).to(self.device)
+        """uint8: a folder's images may fill a quarter of the memory that their floats would need."""
         seeding.seed_initial_weights(config.seed, STAGE)
         self.generator = Generator(local.classes, local.image_shape, self.config.width).to(self.device)
         self.discriminator = Discriminator(local.image_shape).to(self.device)
@@ -95,7 +96,7 @@ class Emulation:
             self._learn_confidence(*self.rounds.pop(0))
         rng = seeding.rng(self.seed, STAGE, done)
         B = self.config.batch
-        real_BCHW = self.real_NCHW[torch.randint(len(self.real_NCHW), (B,), generator=rng)]
+        real_BCHW = pixels.to_float(self.real_NCHW[torch.randint(len(self.real_NCHW), (B,), generator=rng)])
         fake_BCHW = self.generator(torch.randn(B, self.classes, generator=rng).to(self.device))
 
         loss_D = discriminator_loss(self._judge(real_BCHW, rng), self._judge(fake_BCHW.detach(), rng))

@@ -2,6 +2,9 @@
 
 Asking the teacher about test images costs queries like any other, so it is done with a key of its own and a journal
 of its own: visible, never free, never mixed with what the student learnt from.
+
+The test images are a named dataset's, or a labelled folder of the user's. Of a folder that a run learnt from, nothing
+is taken for a test: it has no labels, and asking the teacher about it would send private images.
 """
 
 from pathlib import Path
@@ -11,17 +14,21 @@ import numpy as np
 import torch
 
 from edge.answers import labels, target_logits
+from edge.config import FOLDER
 from edge.distillation import predict
-from edge.journal import Images, Journal
+from edge.image_folder import read_labelled
+from edge.journal import Journal
 from edge.link import Link
-from edge.local_images import labelled_test_images
+from edge.local_images import digest, labelled_test_images
 from edge.oracle import Oracle
 from edge.plan import largest_request
 from edge.run_folder import RunFolder
 from edge.teacher import Teacher
 from edge.training import Watcher
 from shared import metrics, pixels
-from shared.errors import BudgetTooSmall
+from shared.checkpoints import Card
+from shared.datasets import Labelled
+from shared.errors import BudgetTooSmall, InvalidConfig
 from shared.protocol import LABEL
 
 STAGE = "evaluation"
@@ -29,65 +36,100 @@ IMAGES_PER_REQUEST = 250
 
 
 def evaluate(
-    folder: RunFolder, teacher: Teacher | None, data_root: Path | None, watcher: Watcher, link: Link | None = None
+    folder: RunFolder,
+    teacher: Teacher | None,
+    data_root: Path | None,
+    watcher: Watcher,
+    link: Link | None = None,
+    test_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Measure a run's student on the test images; with a `teacher` also the teacher, and the two against each other.
 
     What was measured is written into the run's results and returned, with the `link` that the teacher is behind.
 
+    Args:
+        folder: of a finished run.
+        teacher: is sent the test images, each at the price of a query; None asks nobody.
+        data_root: folder of the datasets that live in files.
+        watcher: told of files and answers, may ask for a stop.
+        link: that the teacher is behind.
+        test_folder: the user's own test images, see `read_labelled`; None takes those of the run's dataset.
+
     Raises:
         MekdError: no finished run, no such data, or the teacher cannot be asked.
     """
-    test = labelled_test_images(folder.config().dataset, data_root)
-    results = folder.results()
+    dataset, results = folder.config().dataset, folder.results()
     card, student = folder.load_student()
+    test = _test_images(dataset, card, data_root, test_folder, watcher)
+    identity = digest(test.images)
     label_N = torch.from_numpy(test.labels)
     logits_NK = predict(student, pixels.from_array(test.images))
     measured: dict[str, Any] = {
         "test_images": len(label_N),
+        "test_images_sha256": identity,
         "student_accuracy": metrics.accuracy(logits_NK, label_N),
         "confusion": metrics.confusion(label_N, logits_NK.argmax(1), card.classes).tolist(),
     }
     if teacher is not None:
-        measured |= _against_teacher(folder, teacher, test.images, label_N, logits_NK, watcher)
+        measured |= _against_teacher(folder, teacher, test, logits_NK, f"{STAGE} on {identity}", watcher)
         measured["link"] = link.model_dump() if link else None
-    known = results.get("evaluation", {})  # the teacher's numbers were paid for and stay true of this student
+    known = results.get("evaluation", {})
+    if known.get("test_images_sha256") != identity:
+        known = {}  # else the teacher's numbers were paid for and stay true of this student on these images
     folder.keep_results(results | {"evaluation": known | measured})
     return measured
 
 
+def _test_images(
+    dataset: str, card: Card, data_root: Path | None, test_folder: Path | None, watcher: Watcher
+) -> Labelled:
+    if test_folder is not None:
+        return read_labelled(test_folder, card.image_shape, card.classes, watcher)
+    if dataset == FOLDER:
+        raise InvalidConfig(
+            "The run learnt from a folder of images without labels: there is nothing to count the student's answers "
+            "against, and comparing it with the teacher there would send private images. Give labelled test images "
+            "with --test FOLDER, a subfolder per class."
+        )
+    return labelled_test_images(dataset, data_root)
+
+
 def _against_teacher(
-    folder: RunFolder,
-    teacher: Teacher,
-    images: Images,
-    label_N: torch.Tensor,
-    logits_NK: torch.Tensor,
-    watcher: Watcher,
+    folder: RunFolder, teacher: Teacher, test: Labelled, logits_NK: torch.Tensor, stage: str, watcher: Watcher
 ) -> dict[str, Any]:
+    images, label_N, classes = test.images, torch.from_numpy(test.labels), logits_NK.shape[1]
     output = teacher.metadata().richest_output()
     batch = largest_request(teacher.usage(), IMAGES_PER_REQUEST)
     with Journal(folder.evaluation_journal) as journal:
         oracle = Oracle(
-            teacher, journal, output, batch=batch, should_stop=watcher.should_stop, on_answer=watcher.on_answer
+            teacher,
+            journal,
+            output,
+            classes=classes,
+            batch=batch,
+            should_stop=watcher.should_stop,
+            on_answer=watcher.on_answer,
         )
-        answered = oracle.ask(STAGE, images)
+        answered = oracle.ask(stage, images)
         if oracle.exhausted:
             raise BudgetTooSmall(
                 f"Evaluation needs {len(images)} queries, the key paid only {len(answered)}. They are stored; "
                 "give the key a larger budget, and the same command asks the rest."
             )
-        traffic, queries = journal.traffic(), journal.queries()
+        traffic, queries = journal.traffic(stage), journal.queries(stage)
     answers = torch.from_numpy(np.array(answered.answers))
     teacher_N = labels(answers, output)
     compared: dict[str, Any] = {
         "teacher_accuracy": (teacher_N == label_N).double().mean().item(),
         "fidelity": metrics.accuracy(logits_NK, teacher_N),
+        "teacher_confusion": metrics.confusion(label_N, teacher_N, classes).tolist(),
+        "agreement": metrics.confusion(teacher_N, logits_NK.argmax(1), classes).tolist(),
         "queries": queries,
         "bytes_up": traffic.up,
         "bytes_down": traffic.down,
         "link_seconds": round(traffic.link_seconds, 3),
     }
     if output != LABEL:
-        target_NK = target_logits(answers, output, logits_NK.shape[1])
+        target_NK = target_logits(answers, output, classes)
         compared["kl_nats"] = metrics.kl_divergence(target_NK, logits_NK)
     return compared

@@ -21,8 +21,8 @@ class Generator(nn.Module):
 
     def __init__(self, classes: int, image_shape: tuple[int, int, int], width: int) -> None:
         super().__init__()
-        channels, height, columns = image_shape
-        self.start = (width, height // 4, columns // 4)
+        channels, *self.size = image_shape
+        self.start = (width, *(-(-side // 4) for side in self.size))
         self.project = nn.Linear(classes, math.prod(self.start))
         self.blocks = nn.Sequential(
             nn.BatchNorm2d(width),
@@ -42,7 +42,8 @@ class Generator(nn.Module):
         """Latents, usually N(0, I) or a model's logits / tau -> images."""
         start_BCHW = self.project(z_BK).unflatten(1, self.start)
         images_BCHW: torch.Tensor = self.blocks(start_BCHW.contiguous(memory_format=torch.channels_last))
-        return images_BCHW
+        height, columns = self.size
+        return images_BCHW[:, :, :height, :columns]  # less only where a side is no multiple of 4
 
 
 class Discriminator(nn.Module):

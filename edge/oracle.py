@@ -27,6 +27,7 @@ class Oracle:
         teacher: asked only about what the journal does not have.
         journal: where questions go before they are sent, and answers before they are returned.
         output: `logits`, `probabilities` or `label`.
+        classes: that the student has; an answer with others is refused, unstored. None takes whatever comes.
         batch: most images in a request; see `edge.plan.largest_request`.
         should_stop: looked at before every request.
         on_answer: told of every answer to a request: how many images it paid for.
@@ -41,6 +42,7 @@ class Oracle:
         journal: Journal,
         output: str,
         *,
+        classes: int | None = None,
         batch: int = 256,
         should_stop: Callable[[], bool] = lambda: False,
         on_answer: Callable[[int], None] = lambda _: None,
@@ -48,6 +50,7 @@ class Oracle:
         self._teacher = teacher
         self._journal = journal
         self._output = output
+        self._classes = classes
         self._batch = batch
         self._should_stop = should_stop
         self._on_answer = on_answer
@@ -112,8 +115,8 @@ class Oracle:
             except BudgetExhausted as refusal:
                 affordable = _affordable(refusal, request)
                 self.exhausted = affordable == 0
-                first_unpaid = int(np.flatnonzero(request.sent)[affordable])
-                return self._journal.shrink(request, 0 if self.exhausted else first_unpaid, traffic)
+                first_unpaid = int(np.flatnonzero(request.sent)[affordable])  # what comes before is free or payable
+                return self._journal.shrink(request, first_unpaid, traffic)
             except MekdError:
                 self._journal.add_traffic(request.stage, traffic)
                 raise
@@ -146,6 +149,12 @@ class Oracle:
             raise ForeignAnswer(
                 f"The server answered with {values.shape[1]} classes, earlier in this run with {len(known)}:"
                 " it serves another teacher now. Start a new run."
+            )
+        answered = int(values.max()) + 1 if self._output == LABEL else values.shape[1]
+        if self._classes and (answered > self._classes or (answered < self._classes and self._output != LABEL)):
+            raise ForeignAnswer(
+                f"The teacher answered with {answered} classes, and {self._classes} were expected. Start a new run, "
+                f"with --classes {answered}{' or more' if self._output == LABEL else ''} for a folder of images."
             )
 
     def _joined(self, settled: list[Request], images: Images) -> TransferSet:

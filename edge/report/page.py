@@ -1,6 +1,7 @@
 """report.html: one file with everything in it, for a browser without a network."""
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from edge.answers import labels
 from edge.deprivatization import STAGE as STEP_1
 from edge.distillation import STAGE as STEP_2
 from edge.journal import Journal, TransferSet
-from edge.local_images import local_images
+from edge.local_images import some_images
 from edge.report import figures
 from edge.run_folder import RunFolder
 from shared.checkpoints import write_atomically
@@ -21,27 +22,30 @@ from shared.checkpoints import write_atomically
 SHOWN = 48
 
 
-def write_report(folder: RunFolder, data_root: Path | None) -> Path:
+def write_report(folder: RunFolder, data_root: Path | None, others: Sequence[RunFolder] = ()) -> Path:
     """Write the report of a finished run and return its path.
+
+    A run that learnt from a folder shows images of it only where `data_root` names that folder.
 
     Raises:
         MekdError: the run is not finished, or its files cannot be read.
     """
-    local = local_images(folder.config().dataset, data_root)
     results, curves = folder.results(), folder.curves()
     with Journal(folder.journal) as journal:
         pairs = journal.transfer_set()
     evaluation = results.get("evaluation", {})
+    real = some_images(folder.config(), data_root, pairs.image_shape, SHOWN)
     generated, titles = _by_class(pairs, SHOWN)
     gan, student = curves.get(STEP_1, {}), curves.get(STEP_2, {})
     pictures = {
-        "real": figures.image_grid(local.images[:SHOWN]),
         "generated": figures.image_grid(generated, titles),
         "gan": figures.curves(gan, ("L_D", "L_G", "L_IM"), "loss, nats"),
         "terms": figures.curves(student, ("answer term", "image term"), "loss"),
         "agreement": figures.curves(student, ("held-out agreement",), "share of held-out answers"),
         "classes": figures.class_bars(results["pool"]["answers_by_class"]),
     }
+    if real is not None:
+        pictures["real"] = figures.image_grid(real)
     if "confusion" in evaluation:
         pictures["confusion"] = figures.confusion(evaluation["confusion"])
     environment = Environment(loader=PackageLoader("edge.report", "."), autoescape=True, undefined=StrictUndefined)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edge.config import Config, merge, parse
 from edge.journal import TransferSet
-from edge.local_images import LocalImages, local_images
+from edge.local_images import LocalImages
 from shared import datasets
 from shared.datasets import Dataset
 from shared.protocol import LABEL, LOGITS, PROBABILITIES
@@ -28,7 +28,7 @@ def small_config(**changes: Any) -> Config:
 @cache
 def digits() -> LocalImages:
     """Nobody writes into it."""
-    return local_images("digits", None)
+    return LocalImages("digits", K, whole_digits().shift, whole_digits().edge)
 
 
 @cache

@@ -1,4 +1,6 @@
 import math
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from pydantic import SecretStr
 from edge.client import TeacherClient
 from edge.evaluation import evaluate
 from edge.journal import Journal
+from edge.local_images import digest
 from edge.run_folder import RunFolder
 from edge.training import Watcher
 from shared import architectures
@@ -54,6 +57,12 @@ def argmax(values: list[float]) -> int:
     return values.index(max(values))
 
 
+def table(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Counts by row and column."""
+    counts = Counter(pairs)
+    return [[counts[row, column] for column in range(10)] for row in range(10)]
+
+
 def softmax(logits: list[float]) -> list[float]:
     powers = [math.exp(logit - max(logits)) for logit in logits]
     return [power / sum(powers) for power in powers]
@@ -61,11 +70,14 @@ def softmax(logits: list[float]) -> list[float]:
 
 def test_without_a_teacher_the_student_is_counted_against_the_labels(folder: RunFolder) -> None:
     measured = measure(folder)
-    hits, table = 0, [[0] * 10 for _ in range(10)]
-    for logits, label in zip(by_hand(folder), whole_digits().test.labels.tolist(), strict=True):
-        hits += argmax(logits) == label
-        table[label][argmax(logits)] += 1
-    assert measured == {"test_images": TESTS, "student_accuracy": hits / TESTS, "confusion": table}
+    pairs = list(zip(whole_digits().test.labels.tolist(), map(argmax, by_hand(folder)), strict=True))
+    hits = sum(label == predicted for label, predicted in pairs)
+    assert measured == {
+        "test_images": TESTS,
+        "test_images_sha256": digest(whole_digits().test.images),
+        "student_accuracy": hits / TESTS,
+        "confusion": table(pairs),
+    }
     assert folder.results() == {"kept": "as it was", "evaluation": measured}
     assert not folder.evaluation_journal.exists()
 
@@ -81,6 +93,10 @@ def test_with_a_teacher_the_two_are_compared_image_by_image(
     right = sum(argmax(t) == label for t, label in zip(teacher, whole_digits().test.labels, strict=True))
     assert measured["fidelity"] == pytest.approx(agreed / TESTS)
     assert measured["teacher_accuracy"] == pytest.approx(right / TESTS)
+    pairs = [(argmax(s), argmax(t)) for s, t in zip(student, teacher, strict=True)]
+    assert measured["agreement"] == table((t, s) for s, t in pairs)
+    true = whole_digits().test.labels.tolist()
+    assert measured["teacher_confusion"] == table(zip(true, (t for _, t in pairs), strict=True))
     assert measured["queries"] == live_server.spent(key) == TESTS
     assert measured["bytes_up"] > TESTS * 64 and measured["bytes_down"] > TESTS * 8
     if policy == "logits":
