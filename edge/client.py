@@ -86,7 +86,12 @@ class TeacherClient:
             ApiError: the server refuses.
             InvalidConfig: the model needs a flag to be understood, or is none that takes images.
         """
-        told = self._parsed(ModelMetadata, self._exchange.get(self._model_path))
+        try:
+            response = self._exchange.get(self._model_path)
+        except (NotFound, InvalidRequest) as refusal:  # Triton answers 400
+            hint = f"The model was asked for as '{self._model.name}'; --model gives it another name."
+            raise type(refusal)(f"{refusal} {hint}", **refusal.members) from None
+        told = self._parsed(ModelMetadata, response)
         self._form, ours = learn(told, self._model, binary=self._speaks_binary())
         return ours
 

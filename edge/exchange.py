@@ -37,6 +37,8 @@ CONNECT_TIMEOUT = 5.0  # seconds
 BACK_OFF_FIRST, BACK_OFF_LAST = 0.25, 5.0  # seconds: ceilings of the first wait and of every later one
 LONGEST_WAIT = 3600  # seconds: whatever Retry-After says, ask again after this
 
+NO_HEADERS: Mapping[str, str] = {}
+
 _jitter = random.SystemRandom()  # clients that start together must not come back together
 
 
@@ -80,7 +82,7 @@ class Exchange:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = _checked_url(url)
-        self._key = _checked_key(key)
+        self.key = _checked_key(key)
         self._protocol = protocol
         self._http = http or httpx.Client(transport=CountingTransport(keepalive_expiry=KEEPALIVE_EXPIRY))
         self._owns_http = http is None
@@ -112,7 +114,7 @@ class Exchange:
         other._http, other._owns_http = http, False
         return other
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str, headers: Mapping[str, str] = NO_HEADERS) -> httpx.Response:
         """The answer with status 200; the first contact is given up within seconds.
 
         Raises:
@@ -120,7 +122,7 @@ class Exchange:
             ForeignAnswer: somebody answers as no server of the protocol does.
             ApiError: the server refuses.
         """
-        return self._send("GET", path, None, {})
+        return self._send("GET", path, None, headers)
 
     def post(self, path: str, content: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """The answer with status 200, after as many attempts as patience allows; raises as `get` does."""
@@ -175,7 +177,7 @@ class Exchange:
 
     @property
     def _authorization(self) -> dict[str, str]:
-        secret = self._key.get_secret_value()
+        secret = self.key.get_secret_value()
         return {"Authorization": f"Bearer {secret}"} if secret else {}
 
     def _failure(self, response: httpx.Response) -> ApiError:
@@ -183,7 +185,8 @@ class Exchange:
         document = {"detail": f"{response.url} answered {response.status_code} {response.reason_phrase}."}
         with suppress(ValueError):
             if isinstance(told := response.json(), dict):
-                return from_problem(response.status_code, document | told)
+                in_words = told.get("detail") or told.get("error")
+                return from_problem(response.status_code, told if in_words else document | told)
         if response.status_code < 400 or response.status_code in (404, 405):
             raise self.foreign(f"status {response.status_code}")
         return from_problem(response.status_code, document)

@@ -12,6 +12,10 @@ from shared.errors import BudgetTooSmall, InvalidConfig, OutputNotAllowed
 from shared.protocol import IMAGES, LABEL, LOGITS, PROBABILITIES, ModelMetadata, Usage
 
 STAGES = (deprivatization.STAGE, distillation.STAGE)
+UNMETERED = (
+    "The server has no meter: whether the key can pay for {queries} queries cannot be checked. The run keeps to its "
+    "budget by its own count, but an answer that is lost on the way is asked for again, and may be charged twice."
+)
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,12 @@ def choose_output(metadata: ModelMetadata, config: Config, local: LocalImages) -
         InvalidConfig: the teacher takes other images or knows other classes.
         OutputNotAllowed: the key does not show what `config.response` needs.
     """
-    taken = [tensor.shape[1:] for tensor in metadata.inputs if tensor.name == IMAGES]
-    if taken != [list(local.image_shape)]:
+    taken = next((tensor.shape[1:] for tensor in metadata.inputs if tensor.name == IMAGES), [])
+    fitting = [size if told < 1 else told for size, told in zip(local.image_shape, taken, strict=False)]
+    if fitting != list(local.image_shape):  # a size that the teacher tells as -1 may be any
         raise InvalidConfig(
             f"Images of '{local.name}' are {list(local.image_shape)}, the teacher '{metadata.name}' takes "
-            f"{taken[0] if taken else 'no images'}. Choose the dataset that the teacher was made for."
+            f"{taken or 'no images'}. Choose the dataset that the teacher was made for."
         )
     outputs = {tensor.name: tensor.shape[-1] for tensor in metadata.outputs}
     wanted = (LABEL,) if config.response == "top1" else (LOGITS, PROBABILITIES)

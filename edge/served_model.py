@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidConfig
-from shared.protocol import LABEL, LOGITS, PROBABILITIES
+from shared.protocol import IMAGES, LABEL, LOGITS, OUTPUT_DATATYPE, PROBABILITIES, TensorMetadata
 
 MEANINGS = (LOGITS, PROBABILITIES, LABEL)
 
@@ -80,6 +80,17 @@ class ServedModel:
         if not real and self.pixel_range is not None:
             raise InvalidConfig(f"The model '{self.name}' takes pixels from 0 to 255. Leave --pixel-range out.")
         return self.pixel_range or (0.0, 255.0)
+
+
+def our_input(channels: int, height: int, width: int) -> TensorMetadata:
+    """The input of a model that takes such images; -1 stands for any size."""
+    return TensorMetadata(name=IMAGES, datatype="UINT8", shape=[-1, channels, height, width])
+
+
+def our_output(meaning: str, shape: Sequence[int]) -> TensorMetadata:
+    """The output that means `meaning`, from the server's `shape` with or without a batch axis."""
+    ours = [-1] if meaning == LABEL else [-1, *shape[-1:]]
+    return TensorMetadata(name=meaning, datatype=OUTPUT_DATATYPE[meaning], shape=ours)
 
 
 def _output(told: str) -> tuple[str, str]:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.served_model import MEANINGS, ServedModel
+from edge.served_model import MEANINGS, ServedModel, our_input, our_output
 from shared.codec import DATATYPES, Message, encode_request
 from shared.errors import ForeignAnswer, InvalidConfig
-from shared.protocol import IMAGES, LABEL, OUTPUT_DATATYPE, ModelMetadata, TensorMetadata
+from shared.protocol import IMAGES, LABEL, ModelMetadata, TensorMetadata
 
 REAL = "FP32"
 INPUT_DATATYPES = ("UINT8", REAL)
@@ -65,8 +65,8 @@ def learn(metadata: ModelMetadata, model: ServedModel, *, binary: bool) -> tuple
     form = WireForm(model, taken.name, taken.datatype, outputs, binary)
     ours = metadata.model_copy(
         update={
-            "inputs": [TensorMetadata(name=IMAGES, datatype="UINT8", shape=[-1, *taken.shape[-3:]])],
-            "outputs": [_in_our_words(meaning, offered[name].shape) for meaning, name in outputs.items()],
+            "inputs": [our_input(*taken.shape[-3:])],
+            "outputs": [our_output(meaning, offered[name].shape) for meaning, name in outputs.items()],
         }
     )
     return form, ours
@@ -104,8 +104,3 @@ def _fitting(outputs: Mapping[str, str], offered: Mapping[str, TensorMetadata]) 
 def _datatypes(meaning: str) -> list[str]:
     kinds = "iu" if meaning == LABEL else "f"
     return [name for name, dtype in DATATYPES.items() if dtype.kind in kinds]
-
-
-def _in_our_words(meaning: str, shape: list[int]) -> TensorMetadata:
-    ours = [-1] if meaning == LABEL else [-1, *shape[-1:]]
-    return TensorMetadata(name=meaning, datatype=OUTPUT_DATATYPE[meaning], shape=ours)
