@@ -16,6 +16,7 @@ predicted.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import computed_field
 
@@ -24,17 +25,19 @@ from edge.config import Config, Section
 from edge.deprivatization import confidence_rounds
 from edge.distillation import split
 from edge.exchange import BACK_OFF_FIRST, KEEPALIVE_EXPIRY
+from edge.journal import Journal
 from edge.link import Link
 from edge.local_images import LocalImages
 from edge.oracle import REQUEST_BYTES
 from edge.pacing import WINDOW_SECONDS, SlidingWindow
 from edge.plan import STAGES, Plan
 from edge.rehearsal import answer, refusal, rehearse
-from edge.step_timing import StepTimes
+from edge.step_timing import StepTimes, time_steps
 from edge.teacher import Teacher
 from edge.wire_bytes import Traffic
 from shared.protocol import PLATFORM, ModelMetadata, Usage
 
+NOTE = "prediction"
 LONG_WAIT, REFUSAL_DIGITS = 100, 8
 """Seconds of three digits, and the bytes that a refusal is shorter by if they have one: it holds them four times."""
 
@@ -122,6 +125,27 @@ def predict(config: Config, plan: Plan, local: LocalImages, terms: Terms, times:
         link=terms.link.name if terms.link else None,
         price_per_1000=terms.price_per_1000,
     )
+
+
+def first_prediction(
+    journal: Journal, config: Config, plan: Plan, local: LocalImages, terms: Terms, *, timing: bool
+) -> dict[str, Any]:
+    """What was predicted when the run began, kept in its journal; where nothing is yet, what is predicted now.
+
+    Args:
+        journal: the run's.
+        config: the run's.
+        plan: made for it.
+        local: the edge's images.
+        terms: who is asked, and how.
+        timing: time some steps for it, a second or two of work.
+    """
+    if (then := journal.notes().get(NOTE)) is not None:
+        return dict(then)
+    times = time_steps(config, local, plan.output, held_out(config)) if timing else None
+    now = predict(config, plan, local, terms, times).model_dump()
+    journal.note(NOTE, now)
+    return now
 
 
 def held_out(config: Config) -> int:

@@ -1,6 +1,8 @@
 import math
+from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,13 +16,16 @@ from edge.pacing import WINDOW_SECONDS, SlidingWindow
 from edge.plan import Plan, make_plan
 from edge.prediction import Prediction, Terms, predict, request_sizes
 from edge.rehearsal import answer, refusal, rehearse
+from edge.run import run
+from edge.simulated_link import SimulatedLink
 from edge.step_timing import StepTimes, time_steps
 from edge.teacher import Reply
-from edge.wire_bytes import counted
+from edge.training import Watcher
+from edge.wire_bytes import CountingTransport, counted
 from server.rate_limit import _Window
 from shared.errors import Stopped
 from shared.protocol import LABEL, LOGITS, PROBABILITIES, ModelMetadata, TensorMetadata, Usage
-from tests.conftest import LiveServer
+from tests.conftest import LiveServer, Serve
 from tests.edge.small import digits, small_config
 
 SHAPE = (1, 8, 8)
@@ -174,6 +179,53 @@ def test_seconds_on_a_link_are_those_of_its_exchanges_and_of_connections_that_we
     assert waited.total.seconds == pytest.approx(60 + (waited.total.link_seconds or 0))
 
 
+@pytest.mark.parametrize(
+    ("policy", "response", "images_per_minute", "images_per_request"),
+    [
+        ("logits", "soft", 1_000_000, 1024),
+        ("probabilities", "soft", 1_000_000, 7),
+        ("top1", "top1", 1_000_000, 1024),
+        ("logits", "soft", 100, 1024),  # requests of 25, and never a refusal
+    ],
+)
+def test_a_run_takes_what_was_predicted_to_the_byte(
+    serve: Serve, tmp_path: Path, policy: str, response: str, images_per_minute: int, images_per_request: int
+) -> None:
+    server = serve(images_per_request=images_per_request)
+    key = server.make_key(budget=100, policy=policy, images_per_minute=images_per_minute)
+    config = small_config(response=response)
+    link = Link(name="even", up_bits_per_second=1e7, down_bits_per_second=1e7, round_trip=0.1)
+    with (
+        httpx.Client(transport=SimulatedLink(CountingTransport(keepalive_expiry=30), link, seed=0)) as http,
+        TeacherClient(server.url, SecretStr(key), http=http) as client,
+    ):
+        results = run(config, client, tmp_path / "run", link=link)
+    most = min(images_per_request, images_per_minute // 4)
+    for name, took in results["stages"].items():
+        expected = results["prediction"]["stages"][name]
+        assert expected["queries"] == took["queries"] == took["queries_by_server"]
+        assert expected["bytes_up"] == took["bytes_up"]
+        assert 0 <= expected["bytes_down"] - took["bytes_down"] <= expected["bytes_down_slack"]
+        assert expected["bytes_down_slack"] <= 2 * expected["requests"]
+        assert took["link_seconds"] == pytest.approx(expected["link_seconds"], abs=0.001)
+        assert expected["refusals"] == 0
+    step_1, step_2 = (results["prediction"]["stages"][name]["requests"] for name in results["stages"])
+    assert step_1 == (2 * math.ceil(15 / most) if response == "soft" else 0)
+    assert step_2 == math.ceil((70 if response == "soft" else 100) / most)
+    assert results["prediction"]["held_out"] == 10
+    assert results["prediction"]["total"]["seconds"] is None
+
+
+def test_a_run_that_goes_on_reports_what_was_predicted_at_its_start(live_server: LiveServer, tmp_path: Path) -> None:
+    key, out = SecretStr(live_server.make_key(budget=100)), tmp_path / "run"
+    with TeacherClient(live_server.url, key) as client:
+        with pytest.raises(Stopped):
+            run(small_config(), client, out, watcher=Watcher(should_stop=lambda: True), timing=True)
+        results = run(small_config(), client, out, link=named_link("3g"))
+    assert results["prediction"]["link"] is None
+    assert results["prediction"]["total"]["seconds"] > 0
+
+
 class Adapter:
     """A teacher of another API: nothing is known of its bytes."""
 
@@ -197,7 +249,6 @@ def test_what_cannot_be_known_is_not_said() -> None:
         assert {total.bytes_up, total.bytes_down, total.rate_seconds, total.link_seconds, total.cost} == {None}
 
 
-def test_steps_are_timed_without_a_question_for_every_response() -> None:
-    for output, changes in ((LOGITS, {}), (LABEL, {"response": "top1"}), (PROBABILITIES, {"budget": 500})):
-        times = time_steps(small_config(**changes), digits(), output, 10)
-        assert all(seconds > 0 for seconds in vars(times).values())
+def test_steps_are_timed_without_a_question() -> None:
+    times = time_steps(small_config(response="top1"), digits(), LABEL, 10)
+    assert all(seconds > 0 for seconds in vars(times).values())
