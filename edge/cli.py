@@ -10,7 +10,12 @@ import typer
 
 from edge.commands.distill import distill
 from edge.commands.evaluate import evaluate
+from edge.commands.export import export
+from edge.commands.import_ import import_
+from edge.commands.merge import merge
+from edge.commands.plan import plan
 from edge.commands.query import query
+from edge.commands.replay import replay
 from edge.commands.report import report
 from shared import command_line
 
@@ -25,7 +30,7 @@ EPILOG = """[bold]Exit codes[/bold]
 130  stopped by Ctrl-C; the same command goes on
 
 The key comes from MEKD_API_KEY, or from the file that MEKD_API_KEY_FILE names; never from a flag."""
-IN_ORDER_OF_USE = (distill, evaluate, report, query)
+IN_ORDER_OF_USE = (plan, distill, evaluate, report, query, export, import_, merge, replay)
 
 app = typer.Typer(
     help="A small student from a teacher behind a metered API: the edge side of MEKD.",
@@ -36,7 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in IN_ORDER_OF_USE:
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)  # import is a word of Python's
 
 
 def main() -> None:

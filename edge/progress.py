@@ -34,7 +34,7 @@ class Display:
 
     Args:
         console: where to; on a terminal it is drawn anew several times a second.
-        budget: queries of the run, all stages together.
+        budget: queries of the run, all stages together; 0 where it asks nothing.
         quiet: show nothing.
         clock: seconds, monotonic.
     """
@@ -106,7 +106,8 @@ class Display:
         if self._usage:
             remaining = max(0, self._usage.remaining - (self._paid - self._paid_before))
             left += f"; {remaining:,} of {self._usage.budget:,} of key {escape(self._usage.client)}"
-        facts.add_row("queries left", left)
+        if self._budget:
+            facts.add_row("queries left", left)
         if self._agreement:
             now, best = self._agreement[-1], max(self._agreement)
             facts.add_row("held-out answers", f"{now:.1%} agree; {best:.1%} at best")

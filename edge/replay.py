@@ -3,9 +3,9 @@
 A replay of a run with nothing changed gives the same student, on the CPU bit for bit. With another seed, student,
 weight or prefix of the budget it tells what that would have given for the same answers.
 
-    source = open_source(path)                  a run folder or a transfer file
-    config = replay_config(source, file, flags)
-    replay(source.first(500), config, out)      what 500 queries would have bought
+    source = open_source(path)                                   a run folder or a transfer file
+    source, config = changed(source, None, {"budget": 500})      what 500 queries would have bought
+    replay(source, config, out)
 
 A rival method that learns from the same pairs takes `source.pairs`.
 """
@@ -74,20 +74,21 @@ def open_source(path: Path, generator: Path | None = None) -> Source:
     return Source(str(path), pairs, parse(merge(recipe.model_dump(), known)), generator)
 
 
-def replay_config(source: Source, file: Path | None, flags: dict[str, Any]) -> Config:
-    """The source's config, changed by a TOML file, changed by flags.
+def changed(source: Source, file: Path | None, flags: dict[str, Any]) -> tuple[Source, Config]:
+    """The source's config, changed by a TOML file, changed by flags; and the source, cut where these set a budget.
 
     Raises:
-        InvalidConfig: unreadable file, unknown name, a value out of range, or a field that step 2 does not know.
+        InvalidConfig: unreadable file, unknown name, a value out of range, a field that step 2 does not know, or a
+            budget above what is stored.
     """
-    before = source.config.model_dump()
-    config = parse(merge(before, merge(read_toml(file) if file else {}, flags)))
+    before, changes = source.config.model_dump(), merge(read_toml(file) if file else {}, flags)
+    config = parse(merge(before, changes))
     foreign = [name for name, value in config.model_dump().items() if name not in OURS and value != before[name]]
     if foreign:
         raise InvalidConfig(
             f"A replay is step 2 alone; '{foreign[0]}' stays as it was for {source.name}. Leave it out of the config."
         )
-    return config
+    return source.first(config.budget) if "budget" in changes else source, config
 
 
 def replay(source: Source, config: Config, out: Path, watcher: Watcher | None = None) -> dict[str, Any]:

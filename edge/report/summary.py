@@ -12,6 +12,8 @@ def run_table(results: Mapping[str, Any], also: Mapping[str, int] | None = None)
     config = results["config"]
     table = Table("", title=f"{config['dataset']}, {config['response']} responses, seed {config['seed']}")
     table.add_column("value", justify="right")
+    if "prediction" in results:
+        table.add_column("predicted", justify="right")
     if "evaluation" in results:
         _add_evaluation(table, results["evaluation"])
     for name, count in (also or {}).items():
@@ -19,18 +21,23 @@ def run_table(results: Mapping[str, Any], also: Mapping[str, int] | None = None)
     table.add_row(f"parameters of the student, {config['student']}", f"{results['student']['parameters']:,}")
     table.add_section()
     for stage, took in results["stages"].items():
-        table.add_row(f"queries, {stage}", _queries(took))
+        table.add_row(f"queries, {stage}", _queries(took), *_predicted(results, "queries", ",", stage))
+    if replayed := results.get("replayed_from"):
+        table.add_row("all paid before; replayed from", escape(replayed["name"]))
+    elif imported := results.get("imported"):
+        table.add_row("pairs imported, paid for by other runs", f"{imported:,}")
     if server := results["server"]:
         table.add_row("queries in all, as the server counted", f"{server['spent']:,} of {server['budget']:,}")
     table.add_section()
     for direction in ("up", "down"):
         sizes = [stage[f"bytes_{direction}"] for stage in results["stages"].values()]
-        table.add_row(f"bytes {direction}", f"{sum(sizes):,}")
+        table.add_row(f"bytes {direction}", f"{sum(sizes):,}", *_predicted(results, f"bytes_{direction}", ","))
     if link := results.get("link"):
-        parts = (*results["stages"].values(), results["bookkeeping"])
-        table.add_row(_on_the_link(link), f"{sum(part['link_seconds'] for part in parts):,.1f}")
+        seconds = sum(stage["link_seconds"] for stage in results["stages"].values())
+        table.add_row(_on_the_link(link), f"{seconds:,.1f}", *_predicted(results, "link_seconds", ",.1f"))
+        table.add_row("the same, metadata and usage", f"{results['bookkeeping']['link_seconds']:,.1f}")
     for stage, took in results["stages"].items():
-        table.add_row(f"seconds, {stage}", f"{took['seconds']:.1f}")
+        table.add_row(f"seconds, {stage}", f"{took['seconds']:.1f}", *_predicted(results, "seconds", ".1f", stage))
     return table
 
 
@@ -53,6 +60,15 @@ def _add_evaluation(table: Table, measured: Mapping[str, Any]) -> None:
     if link := measured.get("link"):
         table.add_row(f"{_on_the_link(link)}, evaluation", f"{measured['link_seconds']:,.1f}")
     table.add_row("test images", f"{measured['test_images']:,}")
+
+
+def _predicted(results: Mapping[str, Any], name: str, form: str, stage: str | None = None) -> list[str]:
+    """The cell of what was predicted for a stage or for both; no cell where the table has no such column."""
+    if "prediction" not in results:
+        return []
+    prediction = results["prediction"]
+    number = (prediction["stages"][stage] if stage else prediction["total"])[name]
+    return ["" if number is None else format(number, form)]
 
 
 def _on_the_link(link: Mapping[str, Any]) -> str:

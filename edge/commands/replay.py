@@ -1,0 +1,119 @@
+"""`mekd-edge replay`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from edge.commands import completion
+from edge.commands.options import (
+    OUTPUT,
+    SOURCE,
+    STUDENT,
+    Json,
+    Quiet,
+    console,
+    given,
+    prepare_torch,
+    show,
+)
+
+
+def replay(
+    *,
+    source: Annotated[
+        Path,
+        typer.Option("--from", help="Run folder or transfer file.", metavar="RUN|FILE", rich_help_panel=SOURCE),
+    ],
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            help="Learn from the first so many pairs, in the order of asking.",
+            show_default="all",
+            metavar="PAIRS",
+            min=2,
+            rich_help_panel=SOURCE,
+        ),
+    ] = None,
+    generator: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the generator for the image term.",
+            show_default="the run's",
+            metavar="FILE",
+            rich_help_panel=SOURCE,
+        ),
+    ] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(help="Architecture of the student.", show_default="the run's", rich_help_panel=STUDENT),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Decides every random draw.", show_default="the run's", min=0, rich_help_panel=STUDENT),
+    ] = None,
+    image_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the image term; 0 switches it off.",
+            show_default="the run's",
+            min=0,
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
+    kl_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the KL term; 0 switches it off.",
+            show_default="the run's",
+            min=0,
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with fields of the config that step 2 knows; flags count more.",
+            metavar="FILE",
+            rich_help_panel=STUDENT,
+        ),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the replay, made where there is none; started again with the same one, it goes on.",
+            metavar="FOLDER",
+            rich_help_panel=OUTPUT,
+            autocompletion=completion.run_folders,
+        ),
+    ],
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train a student from answers that are paid already: step 2 alone, without a server, a key or a query.
+
+    With nothing changed it is the run's own student again, on the CPU bit for bit. Ctrl-C stops; the same command
+    goes on.
+
+    Example: mekd-edge replay --from runs/mine --budget 500 --seed 1 --out runs/mine-500
+    """
+    prepare_torch()
+    from edge.progress import Display
+    from edge.replay import changed, open_source
+    from edge.replay import replay as train
+    from edge.report.summary import run_table
+    from edge.stopping import stop_on_signal
+
+    flags = {
+        "budget": budget,
+        "student": student,
+        "seed": seed,
+        "distillation": {"image_weight": image_weight, "kl_weight": kl_weight},
+    }
+    opened, resolved = changed(open_source(source, generator), config, given(flags))
+    with stop_on_signal() as stop, Display(console, 0, quiet=quiet) as display:
+        results = train(opened, resolved, out, display.watcher(stop))
+    show(results, run_table(results), as_json=json, quiet=quiet)
+    if not quiet and not json:
+        console.print(f"Student written to {escape(str(out / 'student.safetensors'))}.", soft_wrap=True)
