@@ -88,13 +88,15 @@ def read_labelled(folder: Path, shape: tuple[int, int, int], classes: int, watch
     names in order.
 
     Raises:
-        UnknownDataset: no subfolders with images, images outside of them, or other classes than the student's.
+        UnknownDataset: no images, some outside of any subfolder, or other classes than the student's.
         InvalidImage, Stopped: as `read_images`.
     """
     paths = list_images(folder).images
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     homes = [path.relative_to(folder).parts[0] for path in paths if path.parent != folder]
-    if not homes or len(homes) < len(paths):
+    if not paths:
+        raise UnknownDataset(f"There is no image below {folder}. Put PNG or JPEG files into a subfolder per class.")
+    if len(homes) < len(paths):
         raise UnknownDataset(
             f"{len(paths) - len(homes)} of {len(paths)} images lie directly in {folder}, where nothing tells their "
             "class. Put them into a subfolder per class."

@@ -20,10 +20,13 @@ from edge.commands.options import (
     the_link,
     the_teacher,
 )
+from edge.commands.teacher_flags import Told, with_teacher_flags
 
 
+@with_teacher_flags
 def evaluate(
     run: RunPath,
+    told: Told,
     server: MaybeServer = None,
     data_root: DataRoot = None,
     test: Annotated[
@@ -43,10 +46,9 @@ def evaluate(
     Example: mekd-edge evaluate --run runs/mine --server http://127.0.0.1:8000
     """
     if test and server and not send_test_images:
-        console.print(
-            "The teacher is not asked: it would be sent the images of --test. --send-test-images allows it."
-        )
-        server = None
+        server = None  # it may stand in the environment, which is no leave to send private images
+        if not quiet:
+            console.print("The teacher is not asked: it would be sent your images. --send-test-images allows it.")
     behind = the_link(link, real_time=real_time)
     prepare_torch()
     from edge.evaluation import evaluate as measure
@@ -57,7 +59,7 @@ def evaluate(
 
     with (
         stop_on_signal() as stop,
-        the_teacher(server, stop, behind, real_time=real_time) if server else nullcontext() as teacher,
+        the_teacher(server, told, stop, behind, real_time=real_time) if server else nullcontext() as teacher,
     ):
         measured = measure(RunFolder(run), teacher, data_root, Watcher(should_stop=stop), behind, test)
     show(measured, evaluation_table(measured), as_json=json, quiet=quiet)
