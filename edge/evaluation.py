@@ -99,7 +99,7 @@ def _against_teacher(
 ) -> dict[str, Any]:
     images, label_N, classes = test.images, torch.from_numpy(test.labels), logits_NK.shape[1]
     output = teacher.metadata().richest_output()
-    batch = largest_request(teacher.usage(), IMAGES_PER_REQUEST)
+    batch = largest_request(teacher.usage(), min(IMAGES_PER_REQUEST, folder.config().request))
     with Journal(folder.evaluation_journal) as journal:
         oracle = Oracle(
             teacher,

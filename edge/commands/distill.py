@@ -21,12 +21,15 @@ from edge.commands.options import (
     the_teacher,
 )
 from edge.commands.run_flags import Choice, with_run_flags
+from edge.commands.teacher_flags import Told, with_teacher_flags
 
 
 @with_run_flags
+@with_teacher_flags
 def distill(
     choice: Choice,
     server: Server,
+    told: Told,
     link: LinkName = None,
     real_time: RealTime = False,
     *,
@@ -58,10 +61,11 @@ def distill(
 
     with (
         stop_on_signal() as stop,
-        the_teacher(server, stop, behind, seed=config.seed, real_time=real_time) as teacher,
+        the_teacher(server, told, stop, behind, seed=config.seed, real_time=real_time) as teacher,
         Display(console, config.budget, quiet=quiet) as display,
     ):
-        results = run(config, teacher, out, data_root, display.watcher(stop), behind)
+        watcher = display.watcher(stop)
+        results = run(config, teacher, out, data_root, watcher, behind, real_time=real_time, timing=True)
     show(results, run_table(results), as_json=json, quiet=quiet)
     if not quiet and not json:
         console.print(f"Student written to {escape(str(out / 'student.safetensors'))}.", soft_wrap=True)

@@ -18,9 +18,10 @@ from shared.errors import InvalidConfig
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from edge.client import TeacherClient
+    from edge.commands.teacher_flags import Told
     from edge.link import Link
     from edge.stopping import StopRequest
+    from edge.teacher import Teacher
 
 console = Console(stderr=True)
 """For people: progress, tables, remarks. Only what a program may want to read goes to stdout."""
@@ -87,27 +88,35 @@ RunPath = Annotated[
 
 @contextmanager
 def the_teacher(
-    server: str, stop: "StopRequest", link: "Link | None" = None, *, seed: int = 0, real_time: bool = False
-) -> Iterator["TeacherClient"]:
+    server: str,
+    told: "Told",
+    stop: "StopRequest",
+    link: "Link | None" = None,
+    *,
+    seed: int = 0,
+    real_time: bool = False,
+) -> Iterator["Teacher"]:
     """The teacher at `server`, asked with the key from the environment; waiting ends when `stop` says so.
 
     Behind a `link` every exchange is accounted its seconds, which `seed` decides; in `real_time` they are waited for.
     """
     import httpx
 
+    from edge.adapters.loading import load
     from edge.client import TeacherClient
-    from edge.exchange import KEEPALIVE_EXPIRY
+    from edge.exchange import KEEPALIVE_EXPIRY, Exchange
     from edge.simulated_link import SimulatedLink
     from edge.wire_bytes import CountingTransport
 
     transport: httpx.BaseTransport = CountingTransport(keepalive_expiry=KEEPALIVE_EXPIRY)
     if link:
         transport = SimulatedLink(transport, link, seed, sleep=stop.sleep if real_time else None)
-    with (
-        httpx.Client(transport=transport) as http,
-        TeacherClient(server, api_key(), http=http, sleep=stop.sleep) as client,
-    ):
-        yield client
+    with httpx.Client(transport=transport) as http:
+        if told.adapter is None:
+            yield TeacherClient(server, api_key(), told.model, http=http, sleep=stop.sleep)
+        else:
+            factory, protocol = load(told.adapter), f"the protocol of {told.adapter}"
+            yield factory(Exchange(server, api_key(), protocol=protocol, http=http, sleep=stop.sleep), told.model)
 
 
 def the_link(name: str | None, *, real_time: bool) -> "Link | None":
@@ -149,7 +158,7 @@ def data_source(data: str | None, data_root: Path | None) -> tuple[str | None, P
 
 
 def api_key() -> "SecretStr":
-    """The key from the environment, as a secret that does not print.
+    """The key from the environment, as a secret that does not print; empty where MEKD_API_KEY is set to nothing.
 
     Raises:
         InvalidConfig: no key, or its file cannot be read.
@@ -164,7 +173,12 @@ def api_key() -> "SecretStr":
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             raise InvalidConfig(f"MEKD_API_KEY_FILE names {file}, which cannot be read: {reason}.") from None
-    raise InvalidConfig("No API key. Set MEKD_API_KEY, or MEKD_API_KEY_FILE to the name of a file that holds it.")
+    if key is not None:
+        return SecretStr("")
+    raise InvalidConfig(
+        "No API key. Set MEKD_API_KEY, or MEKD_API_KEY_FILE to the name of a file that holds it. For a server that "
+        "wants none, set MEKD_API_KEY to nothing."
+    )
 
 
 def given(flags: dict[str, Any]) -> dict[str, Any]:

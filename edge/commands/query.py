@@ -10,11 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge.commands.options import Json, Server, console, show, the_teacher
+from edge.commands.teacher_flags import Told, with_teacher_flags
 
 
+@with_teacher_flags
 def query(
     images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files; each is one query.")],
     server: Server,
+    told: Told,
     resize: Annotated[bool, typer.Option("--resize", help="Crop and scale images to the teacher's size.")] = False,
     output: Annotated[
         Literal["best", "logits", "probabilities", "label"],
@@ -29,7 +32,7 @@ def query(
     from edge.query import ask_about
     from edge.stopping import stop_on_signal
 
-    with stop_on_signal() as stop, the_teacher(server, stop) as teacher:
+    with stop_on_signal() as stop, the_teacher(server, told, stop) as teacher:
         answers, usage = ask_about(images, teacher, None if output == "best" else output, resize=resize)
     named = [{"image": str(path)} | answer for path, answer in zip(images, answers, strict=True)]
     if json:

@@ -1,14 +1,12 @@
 """The flags that choose what a run computes, declared once for every command that plans or makes one."""
 
-import functools
-import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import typer
 
 from edge.commands import completion
+from edge.commands.flag_groups import with_flags
 from edge.commands.options import SOURCE, STUDENT, TEACHER, DataRoot, data_source, given
 from edge.config import Config, resolve
 
@@ -131,18 +129,4 @@ def choose(
     return Choice(resolve(config, given(flags)), root)
 
 
-def with_run_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the flags of `choose` in the place of its parameter `choice`; typer reads the signature."""
-    flags = inspect.signature(choose).parameters
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        parameters += flags.values() if name == "choice" else [parameter]
-
-    @functools.wraps(command)
-    def chosen(**values: object) -> None:
-        choice = choose(**{name: values.pop(name) for name in flags})  # type: ignore[arg-type]
-        command(choice=choice, **values)
-
-    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    chosen.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
-    return chosen
+with_run_flags = with_flags("choice", choose)
