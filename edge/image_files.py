@@ -1,20 +1,28 @@
 """Image files as the teacher takes them: the same pixels in training, in evaluation and in questions."""
 
-import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from shared.errors import ForeignAnswer, InvalidImage
 from shared.protocol import IMAGES, ModelMetadata
 
 MODES = {1: "L", 3: "RGB"}
-BROKEN_FILE = (OSError, SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError)
-BROKEN_EXIF = (struct.error, AttributeError)
-"""What Pillow raises for files that are no image, broken or far too large, and for their EXIF data."""
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no image, broken or far too large."""
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes EXIF's orientation."""
 
 
 def taken_shape(metadata: ModelMetadata) -> tuple[int, int, int]:
@@ -47,8 +55,8 @@ def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool) -> NDAr
         with warnings.catch_warnings(action="ignore"), Image.open(path) as file:
             if resize:  # a JPEG of a camera is decoded six times as fast at an eighth of its size
                 file.draft(MODES[channels], (2 * max(height, width),) * 2)
-            image = _with_8_bits(ImageOps.exif_transpose(file)).convert(MODES[channels])
-    except (*BROKEN_FILE, *BROKEN_EXIF) as error:
+            image = _with_8_bits(_upright(file)).convert(MODES[channels])
+    except UNREADABLE as error:
         raise InvalidImage(f"{path} cannot be read as an image: {error}.") from None
     if image.size != (width, height):
         if not resize:
@@ -59,6 +67,12 @@ def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool) -> NDAr
         image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
     pixels = np.asarray(image, np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says. ImageOps.exif_transpose would also write all EXIF anew, and fails where some are odd."""
+    turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    return image if turn is None else image.transpose(turn)
 
 
 def _with_8_bits(image: Image.Image) -> Image.Image:

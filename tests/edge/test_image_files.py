@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from edge.image_files import read_image, taken_shape
 from shared.errors import ForeignAnswer, InvalidImage
@@ -53,17 +53,16 @@ def test_a_palette_is_looked_up_and_transparency_dropped(path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg"])
-@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
-def test_a_picture_taken_with_a_turned_camera_is_turned_upright(
-    path: Path, form: str, orientation: int, turns: int
-) -> None:
+@pytest.mark.parametrize("orientation", [*range(1, 9), 99])
+def test_a_picture_taken_with_a_turned_camera_is_turned_upright(path: Path, form: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     halves = np.repeat(np.repeat(np.array([[0, 80], [160, 240]], np.uint8), 4, 0), 4, 1)
     Image.fromarray(halves).save(path, form, exif=exif)
+    with Image.open(path) as file:
+        upright = np.asarray(ImageOps.exif_transpose(file), int)
     for resize in (False, True):
-        image = read_image(path, SHAPE, resize=resize)[0]
-        assert np.abs(image.astype(int) - np.rot90(halves, turns)).max() <= 3
+        assert (read_image(path, SHAPE, resize=resize)[0] == upright).all()
 
 
 def test_sixteen_bits_are_scaled_to_eight_and_not_clipped(path: Path) -> None:
@@ -116,21 +115,18 @@ def test_a_teacher_with_channels_that_no_file_has_is_told_before_the_file_is_ope
         read_image(tmp_path / "missing.png", (4, 8, 8), resize=False)
 
 
-def test_broken_exif_data_are_a_clear_error_or_harmless(path: Path) -> None:
-    exif, refused = Image.Exif(), 0
-    exif[ORIENTATION], exif[0x010E], exif[0x011A] = 6, "words", 1.5
-    buffer = io.BytesIO()
+def test_odd_exif_data_do_not_concern_the_pixels(path: Path) -> None:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x010E], exif[ORIENTATION], exif[0x011A] = "words", 1, 1.5
     Image.fromarray(GREY).save(buffer, "jpeg", exif=exif)
-    random = np.random.default_rng(0)
-    for _ in range(600):
-        damaged = np.frombuffer(buffer.getvalue(), np.uint8).copy()
-        damaged[random.integers(24, 120, 3)] = random.integers(0, 256, 3)
-        path.write_bytes(damaged.tobytes())
-        try:
-            assert read_image(path, SHAPE, resize=True).shape == SHAPE
-        except InvalidImage:
-            refused += 1
-    assert 0 < refused < 600
+    sound = buffer.getvalue()
+    path.write_bytes(sound)
+    pixels, start = read_image(path, SHAPE, resize=False), sound.index(b"Exif")
+    orientation = range(start + 26, start + 38)  # whose damage may turn the image
+    for place in set(range(start, sound.index(b"\xff\xdb"))) - set(orientation):
+        for value in (0, 15, 255):
+            path.write_bytes(sound[:place] + bytes([value]) + sound[place + 1 :])
+            assert (read_image(path, SHAPE, resize=False) == pixels).all()
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "gif", "bmp", "tiff"])
