@@ -179,15 +179,15 @@ def test_nobody_answering_takes_a_round_trip() -> None:
 def test_in_real_time_each_exchange_is_waited_for_as_long_as_it_is_accounted() -> None:
     sleeps: list[float] = []
     with (
-        ScriptedServer(http_answer("200 OK"), http_answer("200 OK", b"longer")) as server,
+        ScriptedServer(*[http_answer("200 OK")] * 3) as server,
         behind(lossy(jitter=0.3), sleeps=sleeps) as http,
     ):
         accounted = []
-        for _ in range(2):
+        for _ in range(3):
             with counted() as traffic:
                 http.get(server.url)
             accounted.append(traffic.link_seconds)
-    assert sleeps == accounted and len(set(sleeps)) == 2
+    assert sleeps == accounted and len(set(sleeps)) == 3  # equal exchanges draw anew
 
 
 def test_waiting_for_a_link_can_be_stopped_and_what_crossed_it_stays_accounted() -> None:
@@ -233,8 +233,8 @@ def test_a_run_accounts_its_seconds_by_stage_and_the_same_seed_takes_the_same_on
 ) -> None:
     first, same, other = (taken(live_server, tmp_path / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
     assert min(first) > LINKS["3g"].round_trip
-    assert first == same
-    assert first != other
+    nearly_same = pytest.approx(same, abs=0.005)  # a header tells the seconds left of the minute: a byte or two
+    assert first == nearly_same and other != nearly_same
 
 
 TINY = "budget = 100\n[deprivatization]\nsteps = 4\nbatch = 8\nwidth = 8\n[distillation]\nsteps = 4\nbatch = 8\n"
