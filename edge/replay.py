@@ -20,7 +20,7 @@ from edge.config import RECIPES, Config, merge, parse, read_toml
 from edge.distillation import STAGE
 from edge.gan import Generator
 from edge.journal import Journal
-from edge.run import FEWEST_PAIRS, step_2, what_was_learnt
+from edge.learning import FEWEST_PAIRS, step_2, what_was_learnt
 from edge.run_folder import Replayed, RunFolder, load_generator
 from edge.run_pairs import import_pairs, read_pairs
 from edge.stored_pairs import StoredPairs

@@ -1,36 +1,28 @@
 """One run, from the plan to the results: plan, step 1, the pool, step 2. Every part is found again after a stop."""
 
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import nn
 
 from edge import deprivatization, distillation
 from edge.account import BOOKKEEPING, Account
 from edge.config import Config
 from edge.gan import Generator
 from edge.journal import Journal
+from edge.learning import FEWEST_PAIRS, card_of, step_2, what_was_learnt
 from edge.link import Link
 from edge.local_images import LocalImages, check_same_images, local_images
 from edge.oracle import Oracle
 from edge.plan import UNMETERED, check_budget, make_plan
-from edge.pool import describe
 from edge.prediction import Terms, first_prediction
 from edge.run_folder import RunFolder
 from edge.run_pairs import check_kind, note_kind
-from edge.stored_pairs import IMPORTED, Kind, StoredPairs, paid_once
+from edge.stored_pairs import Kind, paid_once
 from edge.teacher import Teacher
 from edge.tensorboard import EventFiles
 from edge.training import Watcher
 from edge.wire_bytes import counted
-from shared import architectures, compute
+from shared import architectures, checkpoints
 from shared.errors import BudgetTooSmall
-
-FEWEST_PAIRS = 2
-"""One to learn from and one to select by."""
 
 
 def run(
@@ -118,66 +110,12 @@ def run(
     return results
 
 
-def what_was_learnt(
-    pairs: StoredPairs, generator: Generator | None, student: nn.Module, config: Config
-) -> dict[str, Any]:
-    """The part of the results that tells the student, what it learnt from, and what it was made with."""
-    return {
-        "config": config.model_dump(),
-        "output": pairs.kind.output,
-        "imported": pairs.queries().get(IMPORTED, 0),
-        "student": {"architecture": config.student, "parameters": architectures.parameter_count(student)},
-        "generator": {"parameters": architectures.parameter_count(generator)} if generator else None,
-        "pool": describe(pairs.transfer_set(), generator, student, config, pairs.kind.classes),
-    } | surroundings()
-
-
-def surroundings() -> dict[str, Any]:
-    """Software and hardware that a result was made with."""
-    return {
-        "software": {name: version(name) for name in ("mekd", "torch", "torchvision", "numpy")},
-        "hardware": {
-            "machine": platform.machine(),
-            "threads": torch.get_num_threads(),
-            "device": str(compute.device()),
-        },
-    }
-
-
 def _step_1(folder: RunFolder, local: LocalImages, oracle: Oracle, config: Config, watcher: Watcher) -> Generator:
     state = folder.state[deprivatization.STAGE]
     if folder.generator.exists():
-        state.unlink(missing_ok=True)  # a kill may have come between the two
+        checkpoints.remove(state)  # a kill may have come between the two
         return folder.load_generator()
     generator, curves = deprivatization.deprivatize(local, oracle.ask, config, state=state, watcher=watcher)
     folder.keep_curves(deprivatization.STAGE, curves)
-    folder.keep_generator(generator, _card(local.name, local.image_shape, local.classes, config))
+    folder.keep_generator(generator, card_of(local.name, local.image_shape, local.classes, config))
     return generator
-
-
-def step_2(
-    folder: RunFolder, pairs: StoredPairs, generator: Generator | None, config: Config, shift: int, watcher: Watcher
-) -> nn.Module:
-    """The student that learns from `pairs`, with its curves kept in the folder; found there where it has learnt."""
-    kind, state = pairs.kind, folder.state[distillation.STAGE]
-    if folder.student.exists():
-        state.unlink(missing_ok=True)
-        return folder.load_student()[1]
-    student, curves = distillation.distill(
-        pairs.transfer_set(),
-        generator,
-        config,
-        classes=kind.classes,
-        shift=shift,
-        state=state,
-        watcher=watcher,
-    )
-    folder.keep_curves(distillation.STAGE, curves)
-    facts = {"held_out_agreement": max(value for _, value in curves["held-out agreement"])}
-    card = _card(kind.dataset, kind.image_shape, kind.classes, config)
-    folder.keep_student(student, config.student, card | {"facts": facts})
-    return student
-
-
-def _card(dataset: str, image_shape: tuple[int, int, int], classes: int, config: Config) -> dict[str, Any]:
-    return {"dataset": dataset, "image_shape": image_shape, "classes": classes, "seed": config.seed}

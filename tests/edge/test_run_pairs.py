@@ -136,7 +136,7 @@ def test_a_run_of_a_version_that_noted_nothing_is_read_too(tmp_path: Path, outpu
         journal.note("pairs", None)
     kind = run_pairs(folder).kind
     assert (kind.output, kind.image_shape, kind.classes, kind.dataset) == (output, (1, 8, 8), 10, "digits")
-    assert kind.shift is kind.teacher is None
+    assert kind.shift is None and kind.teacher is None
 
 
 def test_a_note_that_is_not_ours_is_refused(folder: RunFolder) -> None:

@@ -41,7 +41,7 @@ def pair_sets(draw: st.DrawFn) -> StoredPairs:
         low, high = (0, 1) if output == PROBABILITIES else (None, None)
         floats = st.floats(low, high, width=32, allow_nan=False, allow_infinity=False)
         answers = arrays(np.float32, (len(images), classes), elements=floats)
-    text = st.text(st.characters(exclude_categories=("Cs",)), max_size=5)
+    text = st.text(st.characters(codec="utf-8"), max_size=5)
     kind = Kind.model_validate(
         {
             "output": output,

@@ -1,0 +1,75 @@
+"""What a run and a replay have in common: step 2 within a folder, and what the results tell of it."""
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import nn
+
+from edge import distillation
+from edge.config import Config
+from edge.gan import Generator
+from edge.pool import describe
+from edge.run_folder import RunFolder
+from edge.stored_pairs import IMPORTED, StoredPairs
+from edge.training import Watcher
+from shared import architectures, checkpoints, compute
+
+FEWEST_PAIRS = 2
+"""One to learn from and one to select by."""
+
+
+def step_2(
+    folder: RunFolder, pairs: StoredPairs, generator: Generator | None, config: Config, shift: int, watcher: Watcher
+) -> nn.Module:
+    """The student that learns from `pairs`, with its curves kept in the folder; found there where it has learnt."""
+    kind, state = pairs.kind, folder.state[distillation.STAGE]
+    if folder.student.exists():
+        checkpoints.remove(state)  # a kill may have come between the two
+        return folder.load_student()[1]
+    student, curves = distillation.distill(
+        pairs.transfer_set(),
+        generator,
+        config,
+        classes=kind.classes,
+        shift=shift,
+        state=state,
+        watcher=watcher,
+    )
+    folder.keep_curves(distillation.STAGE, curves)
+    facts = {"held_out_agreement": max(value for _, value in curves["held-out agreement"])}
+    card = card_of(kind.dataset, kind.image_shape, kind.classes, config)
+    folder.keep_student(student, config.student, card | {"facts": facts})
+    return student
+
+
+def what_was_learnt(
+    pairs: StoredPairs, generator: Generator | None, student: nn.Module, config: Config
+) -> dict[str, Any]:
+    """The part of the results that tells the student, what it learnt from, and what it was made with."""
+    return {
+        "config": config.model_dump(),
+        "output": pairs.kind.output,
+        "imported": pairs.queries().get(IMPORTED, 0),
+        "student": {"architecture": config.student, "parameters": architectures.parameter_count(student)},
+        "generator": {"parameters": architectures.parameter_count(generator)} if generator else None,
+        "pool": describe(pairs.transfer_set(), generator, student, config, pairs.kind.classes),
+    } | surroundings()
+
+
+def surroundings() -> dict[str, Any]:
+    """Software and hardware that a result was made with."""
+    return {
+        "software": {name: version(name) for name in ("mekd", "torch", "torchvision", "numpy")},
+        "hardware": {
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "device": str(compute.device()),
+        },
+    }
+
+
+def card_of(dataset: str, image_shape: tuple[int, int, int], classes: int, config: Config) -> dict[str, Any]:
+    """What a model's card says beside its role, architecture and facts."""
+    return {"dataset": dataset, "image_shape": image_shape, "classes": classes, "seed": config.seed}
