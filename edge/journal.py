@@ -72,6 +72,16 @@ class Request:
     answers: Answers | None = None
 
 
+@dataclass(frozen=True)
+class Payment:
+    """An answered request: what it cost, and when, in seconds since 1970."""
+
+    stage: str
+    queries: int
+    asked: float
+    answered: float
+
+
 def digests(images: Images) -> list[bytes]:
     """What makes two images the same one: the sha256 of their pixels."""
     return [sha256(image.tobytes()).digest() for image in images]
@@ -220,6 +230,13 @@ class Journal:
     def queries(self, stage: str | None = None) -> int:
         """Images paid for in `stage`, or in all stages."""
         return sum(int(request.sent.sum()) for request in self.answered(stage))
+
+    def payments(self) -> list[Payment]:
+        """When the answered requests were asked and answered, in the order of asking."""
+        with self._reading():
+            query = "SELECT stage, sent, asked, answered FROM requests WHERE answer IS NOT NULL ORDER BY rowid"
+            rows = self._db.execute(query).fetchall()
+        return [Payment(stage, sum(sent), asked, answered) for stage, sent, asked, answered in rows]
 
     def asked(self) -> int:
         """Images in all requests ever written, answered or not: the most that the server can have charged."""

@@ -79,7 +79,7 @@ class Display:
 
     def _read(self, read: int, total: int) -> None:
         if self._reading is None:
-            self._reading = self._bars.add_task("image files", total=total)
+            self._reading = self._bars.add_task("image files", total=total, unit="files")
             if not self._console.is_terminal:
                 self._remark(f"reading {total} image files")
         self._bars.update(self._reading, completed=read)
@@ -90,7 +90,7 @@ class Display:
 
     def _step(self, stage: str, done: int, total: int, values: Mapping[str, float]) -> None:
         if stage not in self._stages:
-            self._stages[stage] = self._bars.add_task(stage, total=total, completed=done)
+            self._stages[stage] = self._bars.add_task(stage, total=total, completed=done, unit="steps")
             if not self._console.is_terminal and not self._quiet:
                 self._console.print(f"{stage}: {total - done + 1} of {total} steps to do")
         if "held-out agreement" in values:
@@ -102,17 +102,20 @@ class Display:
         facts = Table.grid(padding=(0, 1))
         facts.add_column(min_width=LABEL_WIDTH)
         facts.add_column()
-        left = f"{max(0, self._budget - self._paid):,} of {self._budget:,} of this run"
-        if self._usage:
-            remaining = max(0, self._usage.remaining - (self._paid - self._paid_before))
-            left += f"; {remaining:,} of {self._usage.budget:,} of key {escape(self._usage.client)}"
         if self._budget:
-            facts.add_row("queries left", left)
+            facts.add_row("queries left", self._left())
         if self._agreement:
             now, best = self._agreement[-1], max(self._agreement)
             facts.add_row("held-out answers", f"{now:.1%} agree; {best:.1%} at best")
         facts.add_row("elapsed", str(timedelta(seconds=int(self._clock() - self._since))))
         return facts
+
+    def _left(self) -> str:
+        left = f"{max(0, self._budget - self._paid):,} of {self._budget:,} of this run"
+        if self._usage is None:
+            return left
+        remaining = max(0, self._usage.remaining - (self._paid - self._paid_before))
+        return f"{left}; {remaining:,} of {self._usage.budget:,} of key {escape(self._usage.client)}"
 
 
 class _Bars(Progress):
@@ -124,7 +127,7 @@ class _Bars(Progress):
             TextColumn(f"{{task.description:<{LABEL_WIDTH}}}"),
             BarColumn(None),
             MofNCompleteColumn(),
-            TextColumn("steps"),
+            TextColumn("{task.fields[unit]}"),
             TimeElapsedColumn(),
             TextColumn("ETA", style="dim"),
             TimeRemainingColumn(),

@@ -27,7 +27,6 @@ from shared.errors import InvalidConfig
 from shared.protocol import Usage
 from tests.conftest import LiveServer
 
-LIMITS = {"images_per_minute": 1000, "images_per_request": 100}
 TINY = """
 budget = 100
 [deprivatization]
@@ -148,7 +147,15 @@ def said(console: Console) -> str:
 def work(display: Display) -> None:
     """Half a run that an earlier start had begun, with a key that others use too."""
     watcher = display.watcher(StopRequest())
-    usage = Usage(client="edge-1", budget=500, spent=150, remaining=350, policy="logits", **LIMITS)
+    usage = Usage(
+        client="edge-1",
+        budget=500,
+        spent=150,
+        remaining=350,
+        policy="logits",
+        images_per_minute=1000,
+        images_per_request=9,
+    )
     watcher.on_key(usage, 30)
     watcher.on_answer(40)
     for step in (3, 4, 5):
@@ -225,7 +232,7 @@ def test_flags_that_no_run_can_have_are_refused_at_once(tmp_path: Path, flags: l
 
 @pytest.mark.parametrize("command", IN_ORDER_OF_USE, ids=lambda command: command.__name__)
 def test_every_command_shows_an_example_that_it_accepts(command: Callable[..., None]) -> None:
-    name = command.__name__.rstrip("_").replace("_", "-")
+    name = command.__name__.rstrip("_")
     example = re.search(rf"^ *Example: mekd-edge {name} (.*)", command.__doc__ or "", flags=re.MULTILINE)
     assert example
     parser: Any = typer.main.get_command(app)
@@ -235,7 +242,7 @@ def test_every_command_shows_an_example_that_it_accepts(command: Callable[..., N
 @pytest.mark.parametrize("command", IN_ORDER_OF_USE, ids=lambda command: command.__name__)
 def test_every_option_is_explained(command: Callable[..., None]) -> None:
     parser: Any = typer.main.get_command(app)
-    found = parser.commands[command.__name__.replace("_", "-")]
+    found = parser.commands[command.__name__.rstrip("_")]
     assert [parameter.name for parameter in found.params if not parameter.help] == []
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edge.journal import Journal, Request
+from edge.journal import Journal, Payment, Request
 from edge.wire_bytes import Traffic
 from shared.errors import InvalidCheckpoint, RunMismatch
 from shared.protocol import LABEL, LOGITS
@@ -46,6 +46,16 @@ def test_keys_come_from_the_run_and_the_place_and_differ_between_runs(tmp_path: 
         run_id = journal.run_id
     with Journal(tmp_path / "a.sqlite") as journal:
         assert journal.run_id == run_id
+
+
+def test_payments_tell_what_was_answered_when_and_what_it_cost(tmp_path: Path) -> None:
+    seconds = iter(range(100, 200))
+    with Journal(tmp_path / "journal.sqlite", clock=lambda: next(seconds)) as journal:
+        journal.answer(add(journal), LOGITS_OF_IMAGES, Traffic())
+        known = journal.add("distillation", 0, LOGITS, IMAGES, np.array([True, False, False, True]))
+        journal.answer(known, LOGITS_OF_IMAGES, Traffic())
+        add(journal, "distillation", 1)
+        assert journal.payments() == [Payment("deprivatization", 4, 100, 101), Payment("distillation", 2, 102, 103)]
 
 
 def test_the_transfer_set_is_what_was_answered_in_the_order_of_asking(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import base64
 import io
+import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from rich.console import Console
 
 from edge.client import TeacherClient
 from edge.evaluation import evaluate
-from edge.report import figures
+from edge.replay import changed, open_source, replay
+from edge.report import charts
 from edge.report.page import write_report
 from edge.report.summary import evaluation_table, run_table
 from edge.run import run
@@ -21,29 +22,8 @@ from edge.run_folder import RunFolder
 from edge.training import Watcher
 from shared.errors import RunMismatch
 from tests.conftest import LiveServer
+from tests.edge.html_page import Page
 from tests.edge.small import small_config
-
-
-class Page(HTMLParser):
-    """Every reference, picture and text of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.references: list[str] = []
-        self.pictures: dict[str, str] = {}
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        given = {name: value or "" for name, value in attrs}
-        self.references += [given[name] for name in ("src", "href", "srcset", "data", "action") if name in given]
-        if tag == "img":
-            self.pictures[given["alt"]] = given["src"]
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data.strip())
 
 
 @pytest.fixture
@@ -69,16 +49,27 @@ def leaves(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_page_holds_everything_and_refers_to_nothing(finished: Callable[..., RunFolder]) -> None:
-    folder = finished()
-    text = write_report(folder, None).read_text()
+    text = write_report(finished(), None).read_text()
     page = Page(text)
-    assert page.references and all(reference.startswith("data:image/png;base64,") for reference in page.references)
-    assert not {"script", "link", "iframe", "base"} & set(page.tags)
-    assert "http://" not in text and "https://" not in text and "url(" not in text and "@import" not in text
-    assert len(page.pictures) == 7
+    inside = [reference for reference in page.references if reference.startswith("#")]
+    assert {reference.removeprefix("#") for reference in inside} <= set(re.findall(r'id="([^"]+)"', text))
+    embedded = set(page.references) - set(inside)
+    assert embedded and all(reference.startswith("data:image/png;base64,") for reference in embedded)
+    assert not {"script", "link", "iframe", "base", "object"} & set(page.tags)
+    assert not re.search(r"https?://|@import|url\((?!#)", text)
+    assert {alt.partition(" ")[0] for alt in page.pictures} >= {"Real", "Generated"}
     for source in page.pictures.values():
         with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2], validate=True))) as picture:
             assert picture.format == "PNG" and len(set(picture.convert("L").tobytes())) > 1
+    told = " ".join(page.charts)
+    for chart in (
+        "Queries paid over time",
+        "Shares of the teacher's classes",
+        "Losses of the GAN",
+        "Confusion matrix",
+    ):
+        assert chart in told
+    assert "prefers-color-scheme: dark" in text and "@media print" in text and charts.INK not in text
 
 
 def test_the_page_tells_every_field_of_the_config_and_the_numbers_of_the_results(
@@ -86,8 +77,9 @@ def test_the_page_tells_every_field_of_the_config_and_the_numbers_of_the_results
 ) -> None:
     folder = finished(seed=7)
     page = Page(write_report(folder, None).read_text())
+    config = page.words[page.words.index("Config") :]
     for name, value in leaves(folder.config().model_dump()).items():
-        assert page.words[page.words.index(name) + 1] == str(value)
+        assert config[config.index(name) + 1] == str(value)
     results = folder.results()
     for share in ("student_accuracy", "teacher_accuracy", "fidelity"):
         assert f"{results['evaluation'][share]:.2%}" in page.words
@@ -99,8 +91,72 @@ def test_a_run_that_was_not_evaluated_and_knows_only_labels_has_a_report_too(
 ) -> None:
     changes = {"response": "top1", "distillation": {"image_weight": 0.0}}
     page = Page(write_report(finished(evaluated=False, policy="top1", **changes), None).read_text())
-    assert "teacher accuracy" not in page.words and "confusion" not in page.pictures
-    assert len(page.pictures) == 6
+    assert "teacher accuracy" not in page.words and not any("Confusion" in chart for chart in page.charts)
+    assert any("answer term" in chart for chart in page.charts)
+    assert not any("image term" in chart for chart in page.charts)
+
+
+def test_the_account_adds_up_and_a_prediction_stands_beside_what_happened(
+    finished: Callable[..., RunFolder],
+) -> None:
+    folder = finished(evaluated=False)
+    results = folder.results()
+    predicted = {
+        "queries": 30,
+        "requests": 2,
+        "bytes_up": None,
+        "seconds": 2 * results["stages"]["deprivatization"]["seconds"],
+    }
+    results["prediction"] = {"stages": {"deprivatization": predicted}}
+    folder.keep_results(results)
+    page = Page(write_report(folder, None).read_text())
+    up = sum(part["bytes_up"] for part in (*results["stages"].values(), results["bookkeeping"]))
+    assert page.row("in all")[:4] == ["100", "100", "100", f"{up:,}"]
+    assert page.row("deprivatization", "queries")[:3] == ["30", "30", "+0.0%"]
+    assert page.row("deprivatization", "seconds in all")[2] == "-50.0%"
+    assert page.words.count("bytes up") == 1  # not foreseen, so only in the account
+
+
+def test_a_folder_of_an_earlier_version_has_a_report(finished: Callable[..., RunFolder]) -> None:
+    folder = finished()
+    results = folder.results()
+    for name in ("link", "prediction", "imported"):
+        results.pop(name, None)
+    for name in ("teacher_confusion", "agreement"):
+        results["evaluation"].pop(name, None)
+    for part in (*results["stages"].values(), results["bookkeeping"]):
+        part.pop("link_seconds", None)
+    folder.keep_results(results)
+    page = Page(write_report(folder, None).read_text())
+    assert "Predicted, and what happened" not in page.words and "seconds on the link" not in page.words
+
+
+def test_every_confusion_that_was_measured_is_shown(finished: Callable[..., RunFolder]) -> None:
+    folder = finished()
+    results = folder.results()
+    identity = np.eye(10, dtype=int).tolist()
+    results["evaluation"] |= {"teacher_confusion": identity, "agreement": identity}
+    folder.keep_results(results)
+    page = Page(write_report(folder, None).read_text())
+    for who in ("student", "teacher", "student against teacher"):
+        assert any(f"Confusion matrix of {who}:" in chart for chart in page.charts)
+    assert "Accuracy by class." in page.charts
+
+
+def test_replays_of_budget_prefixes_are_compared_by_queries(
+    finished: Callable[..., RunFolder], tmp_path: Path
+) -> None:
+    whole = finished()
+    replay(*changed(open_source(whole.path), None, {"budget": 40}), tmp_path / "prefix")
+    prefix = RunFolder(tmp_path / "prefix")
+    accuracy = evaluate(prefix, None, None, Watcher())["student_accuracy"]
+    page = Page(write_report(whole, None, [prefix]).read_text())
+    assert page.row(str(prefix.path))[:3] == ["40", "resnet8", "0"]
+    assert page.row(str(prefix.path))[4] == f"{accuracy:.2%}"
+    assert page.words.index(str(prefix.path)) < page.words.index(str(whole.path))
+    alone = Page(write_report(prefix, None).read_text())
+    assert "Step 2: distillation" in alone.words and "Step 1: deprivatization" not in alone.words
+    assert any("A replay of stored answers" in words for words in alone.words)
 
 
 def test_names_from_a_server_cannot_become_markup(finished: Callable[..., RunFolder]) -> None:
@@ -133,27 +189,3 @@ def test_the_tables_for_the_terminal_show_the_numbers(finished: Callable[..., Ru
         f"{sum(stage['bytes_up'] for stage in results['stages'].values()):,}",
     ):
         assert words in said
-
-
-def picture(png: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    with Image.open(io.BytesIO(png)) as file:
-        return np.asarray(file.convert("L"))
-
-
-def test_an_image_grid_shows_the_pixels_as_they_are() -> None:
-    black_and_white = np.stack([np.zeros((1, 8, 8), np.uint8), np.full((1, 8, 8), 255, np.uint8)])
-    mid_grey = np.full((2, 1, 8, 8), 128, np.uint8)
-    assert (picture(figures.image_grid(black_and_white)) == 0).any()
-    assert not (picture(figures.image_grid(mid_grey)) == 0).any()  # not stretched to the full range
-    assert picture(figures.image_grid(np.zeros((13, 3, 8, 8), np.uint8))).size > 0
-
-
-def test_long_curves_are_smoothed_and_missing_ones_left_out() -> None:
-    def inked_rows(points: int) -> int:
-        """Rows of the picture that the curve touches; it swings between 0 and 1 at every step."""
-        swinging = [(step, float(step % 2)) for step in range(points)]
-        with Image.open(io.BytesIO(figures.curves({"a": swinging}, ("a", "b"), "value"))) as file:
-            red, _, blue = np.moveaxis(np.asarray(file.convert("RGB"), np.int16), 2, 0)
-        return int((blue - red > 60).any(1).sum())
-
-    assert inked_rows(2000) < 0.5 * inked_rows(200)
