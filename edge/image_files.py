@@ -71,7 +71,7 @@ def read_image(path: Path, shape: tuple[int, int, int], *, resize: bool) -> NDAr
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as EXIF says. ImageOps.exif_transpose would also write all EXIF anew, and fails where some are odd."""
-    turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return image if turn is None else image.transpose(turn)
 
 

@@ -72,14 +72,18 @@ def local_images(
 
 
 def some_images(config: Config, data_root: Path | None, shape: tuple[int, int, int], count: int) -> Images | None:
-    """The first `count` of the device's images, to look at; None of a folder that is not named.
+    """At most `count` of the device's images, to look at; None of a folder that is not named.
 
     Raises:
         UnknownDataset, InvalidImage: as `local_images`.
     """
     if config.dataset != FOLDER:
         return datasets.load(config.dataset, data_root).edge[:count]
-    return read_images(list_images(data_root).images[:count], shape, Watcher()) if data_root else None
+    if data_root is None:
+        return None
+    paths = list_images(data_root).images
+    every = -(-len(paths) // count)  # from all over the folder: neighbours are often of one class
+    return read_images(paths[::every], shape, Watcher())
 
 
 def labelled_test_images(name: str, data_root: Path | None) -> Labelled:

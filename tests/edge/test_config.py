@@ -39,6 +39,17 @@ def test_a_flag_chooses_the_recipe_too(file: Path) -> None:
     assert resolve(None, {"dataset": "mnist"}) == config.mnist()
 
 
+def test_a_folder_has_mnists_settings() -> None:
+    assert resolve(None, {"dataset": "folder", "classes": 3}) == parse(
+        merge(config.mnist().model_dump(), {"dataset": "folder", "classes": 3})
+    )
+
+
+def test_classes_are_for_a_folder_only() -> None:
+    with pytest.raises(InvalidConfig, match="classes is for a folder of images; 'mnist' knows its own"):
+        resolve(None, {"dataset": "mnist", "classes": 10})
+
+
 def test_merging_changes_neither_side() -> None:
     base, changes = {"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}
     assert merge(base, changes) == {"a": {"b": 3, "c": 2}}
@@ -71,6 +82,8 @@ def test_an_unknown_field_is_named(field: str) -> None:
         ("distillation.held_out", 0.5),
         ("distillation.held_out", 0),
         ("distillation.label_smoothing", 1),
+        ("classes", 1),
+        ("shift", -1),
         ("deprivatization.im_share", 1),
         ("deprivatization.im_rounds", 0),
         ("deprivatization.average", 1),

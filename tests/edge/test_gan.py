@@ -5,7 +5,7 @@ from torch import nn
 from edge.gan import Average, Discriminator, Generator
 
 K = 10
-SHAPES = [(1, 8, 8), (3, 32, 32), (1, 28, 28)]
+SHAPES = [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 30, 30), (1, 9, 14), (3, 64, 64)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
