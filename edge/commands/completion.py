@@ -5,6 +5,17 @@ from pathlib import Path
 from edge.config import RECIPES
 from edge.link import LINKS
 
+STUDENTS = (
+    *("resnet8", "resnet20", "resnet32", "resnet56", "resnet110", "vgg11", "vgg13", "vgg16", "vgg19"),
+    *("mobilenetv2", "shufflenetv1", "shufflenetv2"),
+)
+"""`shared.architectures.NAMES`, which would bring torch."""
+
+
+def students(typed: str) -> list[str]:
+    """Architectures whose name begins as typed."""
+    return [name for name in STUDENTS if name.startswith(typed)]
+
 
 def run_folders(typed: str) -> list[str]:
     """Run folders whose path begins as typed, and those one folder down."""

@@ -10,9 +10,6 @@ from edge.commands.flag_groups import with_flags
 from edge.commands.options import SOURCE, STUDENT, TEACHER, DataRoot, data_source, given
 from edge.config import Config, resolve
 
-Architecture = Literal["resnet8", "resnet20", "resnet32", "resnet56", "resnet110"]
-"""`shared.architectures.NAMES`, which would bring torch."""
-
 
 class Choice(NamedTuple):
     """What the flags chose."""
@@ -62,8 +59,14 @@ def choose(
         ),
     ] = None,
     student: Annotated[
-        Architecture | None,
-        typer.Option(help="Architecture of the student.", show_default="resnet8", rich_help_panel=STUDENT),
+        str | None,
+        typer.Option(
+            help="Architecture of the student: resnet8, resnet20, vgg11, mobilenetv2, shufflenetv2, ...",
+            show_default="resnet8",
+            metavar="NAME",
+            rich_help_panel=STUDENT,
+            autocompletion=completion.students,
+        ),
     ] = None,
     seed: Annotated[
         int | None,
