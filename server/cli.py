@@ -26,19 +26,24 @@ console = Console(stderr=True)
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Option(help="Dataset: digits, mnist.")] = "digits",
+    data: Annotated[
+        str, typer.Option(help="Dataset: digits, mnist, cifar10 and others; see server/README.md.")
+    ] = "digits",
     data_root: Annotated[Path | None, typer.Option(help="Folder of datasets that live in files.")] = None,
     architecture: Annotated[
-        str, typer.Option(help="resnet8, resnet20, resnet32, resnet56 or resnet110.")
+        str, typer.Option(help="resnet20, vgg13, torchvision/resnet50 and others; see server/README.md.")
     ] = "resnet20",
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: by the size of the dataset.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights, order and shifts.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order, shifts and flips.")] = 0,
     out: Annotated[Path, typer.Option(help="Checkpoint to write.")] = Path("data/teacher.safetensors"),
     if_missing: Annotated[
         bool, typer.Option("--if-missing", help="Do nothing where the checkpoint is there.")
     ] = False,
 ) -> None:
-    """Train a teacher on the cloud's part of a dataset."""
+    """Train a teacher on the cloud's part of a dataset.
+
+    After an interruption the same command goes on, from a state that is kept beside the checkpoint until then.
+    """
     if if_missing and out.exists():
         console.print(f"{escape(str(out))} is there already; nothing was trained.", soft_wrap=True)
         return
@@ -51,10 +56,16 @@ def train(
     compute.use_threads()
     dataset = datasets.load(data, data_root)
     epochs = epochs or train_teacher.default_epochs(dataset)
+    state = out.with_name(f"{out.name}.unfinished")
     with Progress(console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(f"{architecture} on {data}", total=epochs)
+        bar = progress.add_task(f"{architecture} on {data}", total=train_teacher.steps_of(dataset, epochs))
         model = train_teacher.train(
-            dataset, architecture, epochs=epochs, seed=seed, on_epoch=lambda _: progress.advance(bar)
+            dataset,
+            architecture,
+            epochs=epochs,
+            seed=seed,
+            on_step=lambda done, _: progress.update(bar, completed=done),
+            state=state,
         )
     accuracy = train_teacher.test_accuracy(model, dataset.test)
     card = checkpoints.Card(
@@ -67,6 +78,7 @@ def train(
         facts={"test_accuracy": accuracy},
     )
     checkpoints.save(out, model, card)
+    state.unlink(missing_ok=True)
     measured = f"Test accuracy {accuracy:.2%} ({len(dataset.test.labels)} images)."
     console.print(f"{measured} Teacher written to {escape(str(out))}.", soft_wrap=True)
 

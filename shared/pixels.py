@@ -38,3 +38,9 @@ def shift(images_BCHW: torch.Tensor, radius: int, rng: torch.Generator) -> torch
     rows = rows_BH[:, None, :, None].expand(B, C, H, W)
     columns = columns_BW[:, None, None, :].expand(B, C, H, W)
     return images_BCHW.gather(2, rows).gather(3, columns)
+
+
+def flip(images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Swap left and right of about every second image."""
+    chosen_B = torch.rand(len(images_BCHW), generator=rng).to(images_BCHW.device) < 0.5
+    return torch.where(chosen_B[:, None, None, None], images_BCHW.flip(3), images_BCHW)

@@ -34,4 +34,5 @@ def _import_torchvision() -> ModuleType:
 
 torchvision = _import_torchvision()
 datasets: Any = importlib.import_module("torchvision.datasets")
+models: Any = importlib.import_module("torchvision.models")
 transforms: Any = importlib.import_module("torchvision.transforms.v2")

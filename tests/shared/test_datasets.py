@@ -1,42 +1,21 @@
 import hashlib
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from shared import datasets
-from shared.datasets import Dataset
+from server.torch_teacher import TorchTeacher
+from shared import architectures, datasets
 from shared.errors import UnknownDataset
+from tests.shared.dataset_files import assert_two_loads_are_alike, no_network, parts, write_mat, write_mnist
 
 DIGITS_DIGEST = "244e3ddaf4bb5ea33bbf253238a448161e9be4abdc5bf3adb72b88aa6bc55332"
-
-
-def parts(dataset: Dataset) -> list[NDArray[np.uint8]]:
-    return [dataset.cloud.images, dataset.edge, dataset.test.images]
-
-
-def distinct(images: NDArray[np.uint8]) -> set[bytes]:
-    return {image.tobytes() for image in images}
-
-
-def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
-    """The format of the published files: two zero bytes, 8 for uint8, the number of axes, their sizes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes())
 
 
 @pytest.fixture
 def mnist_root(tmp_path: Path) -> Path:
     """A folder with MNIST's four files; the 300 training and 50 test images are noise, numbered in a corner."""
-    random = np.random.default_rng(0)
-    for prefix, count in (("train", 300), ("t10k", 50)):
-        images = random.integers(0, 256, (count, 28, 28), np.uint8)
-        images[:, 0, 0], images[:, 0, 1] = np.divmod(np.arange(count), 256)
-        labels = (np.arange(count) % 10).astype(np.uint8)
-        write_idx(tmp_path / "MNIST" / "raw" / f"{prefix}-images-idx3-ubyte", images)
-        write_idx(tmp_path / "MNIST" / "raw" / f"{prefix}-labels-idx1-ubyte", labels)
+    write_mnist(tmp_path)
     return tmp_path
 
 
@@ -51,7 +30,8 @@ def test_the_splits_of_digits_are_fixed_to_the_last_pixel() -> None:
 def test_the_splits_of_digits_are_disjoint_and_leave_nothing_out() -> None:
     dataset = datasets.load("digits")
     assert [len(part) for part in parts(dataset)] == [897, 500, 400]
-    assert len(set().union(*map(distinct, parts(dataset)))) == 1797  # all digits differ, so content tells them apart
+    distinct = {image.tobytes() for part in parts(dataset) for image in part}
+    assert len(distinct) == 1797  # all digits differ, so content tells them apart
     assert all(part.dtype == np.uint8 and part.shape[1:] == (1, 8, 8) for part in parts(dataset))
     assert dataset.image_shape == (1, 8, 8)
     assert {int(part.max()) for part in parts(dataset)} == {255}
@@ -78,21 +58,26 @@ def test_mnist_is_read_from_the_published_files_and_padded(mnist_root: Path) -> 
 
 
 def test_two_loads_split_alike(mnist_root: Path) -> None:
-    one, other = datasets.load("mnist", mnist_root), datasets.load("mnist", mnist_root)
-    assert all((a == b).all() for a, b in zip(parts(one), parts(other), strict=True))
+    assert_two_loads_are_alike("mnist", mnist_root)
 
 
 def test_files_that_are_missing_and_cannot_be_had_are_named_with_a_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for variable in ("http_proxy", "https_proxy"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:1")  # nobody there: no download, wherever the test runs
-    monkeypatch.setenv("no_proxy", "")
-    with pytest.raises(UnknownDataset) as caught:
-        datasets.load("mnist", tmp_path)
-    said = str(caught.value)
-    assert str(tmp_path / "MNIST" / "raw") in said and "--data-root" in said
-    assert "\n" not in said
+    no_network(monkeypatch)
+    for name, folder in {
+        "mnist": "MNIST/raw",
+        "svhn": "SVHN",
+        "cifar10": "cifar-10-batches-bin",
+        "cifar100": "cifar-100-binary",
+        "tiny-imagenet": "tiny-imagenet-200",
+        "imagenet": "imagenet",
+    }.items():
+        with pytest.raises(UnknownDataset) as caught:
+            datasets.load(name, tmp_path)
+        said = str(caught.value)
+        assert str(tmp_path / folder) in said and "Put " in said and "--data-root" in said
+        assert "\n" not in said
 
 
 def test_a_root_that_is_a_file_is_said(tmp_path: Path) -> None:
@@ -110,6 +95,22 @@ def test_a_broken_file_is_said(mnist_root: Path, name: str, content: bytes) -> N
         datasets.load("mnist", mnist_root)
 
 
+def test_too_few_images_to_divide_are_said(tmp_path: Path) -> None:
+    write_mnist(tmp_path, train=11)
+    with pytest.raises(UnknownDataset, match="The 11 training images of 'mnist' cannot be divided"):
+        datasets.load("mnist", tmp_path)
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownDataset, match=r"no dataset 'cats'\. Known: digits, mnist"):
+    with pytest.raises(UnknownDataset, match=r"no dataset 'cats'\. Known: digits, mnist, .*imagenet"):
         datasets.load("cats")
+
+
+def test_a_teacher_of_drawn_digits_can_be_asked_about_handwritten_ones(mnist_root: Path) -> None:
+    for part, count in (("train", 20), ("test", 10)):
+        write_mat(mnist_root / "synthetic-digits" / f"synth_{part}_32x32.mat", 10 * count, ten_for_zero=False)
+    drawn, written = datasets.load("synthetic-digits-grey", mnist_root), datasets.load("mnist", mnist_root)
+    assert (drawn.image_shape, drawn.classes) == (written.image_shape, written.classes)
+    model = architectures.build("resnet8", channels=drawn.image_shape[0], classes=drawn.classes)
+    teacher = TorchTeacher(model, drawn.image_shape, drawn.classes)
+    assert teacher.infer(written.edge).shape == (len(written.edge), 10)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.pixels import from_array, shift, to_float, to_uint8
+from shared.pixels import flip, from_array, shift, to_float, to_uint8
 from shared.seeding import rng
 
 EVERY_VALUE = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
@@ -65,3 +65,12 @@ def test_no_radius_no_shift_and_the_same_generator_the_same_shift() -> None:
 def test_gradients_pass_through_a_shift(radius: int) -> None:
     images = torch.rand(3, 1, 4, 4, generator=rng(2), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: shift(x, radius, rng(3)) ** 2, images)
+
+
+def test_about_half_of_the_images_are_mirrored_and_the_rest_left_alone() -> None:
+    images = torch.arange(200 * 6, dtype=torch.float32).reshape(200, 1, 2, 3)
+    flipped = flip(images, rng(0, "flip"))
+    same = (flipped == images).flatten(1).all(1)
+    mirrored = (flipped == images.flip(3)).flatten(1).all(1)
+    assert (same ^ mirrored).all() and 70 < int(mirrored.sum()) < 130
+    assert torch.equal(flipped, flip(images, rng(0, "flip")))

@@ -1,0 +1,65 @@
+"""MobileNetV2 for small images: Sandler et al. (CVPR 2018) at half width, as benchmarks of distillation have it.
+
+Three of the paper's strides are 1 here, because images have 32 pixels a side instead of 224, and the first block
+widens by 1 with a convolution of its own (Tian et al., "Contrastive Representation Distillation", ICLR 2020). Works
+from 1x1 pixels up.
+
+Shapes: B batch, C channels, H height, W width, K classes.
+"""
+
+import torch
+from torch import nn
+
+STEM, LAST = 16, 1280
+BLOCKS = ((1, 8, 1, 1), (6, 12, 2, 1), (6, 16, 3, 2), (6, 32, 4, 2), (6, 48, 3, 1), (6, 80, 3, 2), (6, 160, 1, 1))
+"""Rows of the paper's table 2: expansion, width (half of it), repetitions, stride of the first."""
+
+
+def _convolution(channels: int, width: int, size: int, *, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels, width, size, stride, padding=size // 2, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(width)]
+
+
+class InvertedResidual(nn.Module):
+    """Widen, filter each channel alone, narrow; with a shortcut where the shape stays."""
+
+    def __init__(self, channels: int, width: int, *, expansion: int, stride: int) -> None:
+        super().__init__()
+        inner = channels * expansion
+        self.layers = nn.Sequential(
+            *_convolution(channels, inner, 1),
+            nn.ReLU(),
+            *_convolution(inner, inner, 3, stride=stride, groups=inner),
+            nn.ReLU(),
+            *_convolution(inner, width, 1),
+        )
+        self.has_shortcut = stride == 1 and channels == width
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """[B, channels, H, W] -> [B, width, H / stride, W / stride]."""
+        y_BCHW: torch.Tensor = self.layers(x_BCHW)
+        return x_BCHW + y_BCHW if self.has_shortcut else y_BCHW
+
+
+class MobileNetV2(nn.Module):
+    """MobileNetV2 of width 0.5."""
+
+    def __init__(self, *, channels: int, classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [*_convolution(channels, STEM, 3, stride=2), nn.ReLU()]
+        before = STEM
+        for expansion, width, repetitions, stride in BLOCKS:
+            for block in range(repetitions):
+                first = stride if block == 0 else 1
+                layers.append(InvertedResidual(before, width, expansion=expansion, stride=first))
+                before = width
+        self.features = nn.Sequential(*layers, *_convolution(before, LAST, 1), nn.ReLU())
+        self.head = nn.Linear(LAST, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Images [B, C, H, W] -> logits [B, K]."""
+        logits_BK: torch.Tensor = self.head(self.features(x_BCHW).mean((2, 3)))
+        return logits_BK
