@@ -16,7 +16,7 @@ from edge.teacher import Reply, checked_values
 from edge.wire_bytes import counted
 from edge.wire_form import WireForm, learn
 from shared.codec import decode_response
-from shared.errors import ForeignAnswer, InvalidRequest, NotFound, PayloadTooLarge
+from shared.errors import ApiError, ForeignAnswer, InvalidRequest, NotFound, PayloadTooLarge
 from shared.protocol import (
     BINARY_EXTENSION,
     HEADER_LENGTH,
@@ -90,7 +90,7 @@ class TeacherClient:
             response = self._exchange.get(self._model_path)
         except (NotFound, InvalidRequest) as refusal:  # Triton answers 400
             hint = f"The model was asked for as '{self._model.name}'; --model gives it another name."
-            raise type(refusal)(f"{refusal} {hint}", **refusal.members) from None
+            raise _with_hint(refusal, hint) from None
         told = self._parsed(ModelMetadata, response)
         self._form, ours = learn(told, self._model, binary=self._speaks_binary())
         return ours
@@ -119,7 +119,7 @@ class TeacherClient:
                 response = self._exchange.post(f"{self._model_path}/infer", message.body, headers)
         except (InvalidRequest, PayloadTooLarge) as refusal:
             if len(images) > 1:
-                raise type(refusal)(f"{refusal} {_fewer_than(len(images))}", **refusal.members) from None
+                raise _with_hint(refusal, _fewer_than(len(images))) from None
             raise
         answered = decode_response(response.content, response.headers.get(HEADER_LENGTH))
         values = checked_values(self._form.pick(answered, output), output, len(images))
@@ -142,6 +142,10 @@ class TeacherClient:
             return kind.model_validate_json(response.content)
         except ValidationError:
             raise self._exchange.foreign(response.headers.get("Content-Type", "no content type")) from None
+
+
+def _with_hint(refusal: ApiError, hint: str) -> ApiError:
+    return type(refusal)(f"{str(refusal).rstrip('.')}. {hint}", **refusal.members)
 
 
 def _fewer_than(images: int) -> str:

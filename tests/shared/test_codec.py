@@ -200,6 +200,14 @@ def test_datatypes_of_other_servers_are_understood(datatype: str, binary: bool) 
     assert decoded.dtype == values.dtype and decoded.tolist() == values.tolist()
 
 
+def test_single_precision_travels_in_json_with_no_more_digits_than_it_needs() -> None:
+    pixels = (np.arange(256, dtype=np.float32) / 255).reshape(1, 1, 16, 16)
+    message = encode_request(pixels, LOGITS, datatype="FP32", binary=False)
+    (tensor,) = json.loads(message.body)["inputs"]
+    assert np.array(tensor["data"], np.float32).tobytes() == pixels.tobytes()
+    assert b"0.2," in message.body and len(message.body) < 256 * 13
+
+
 def test_null_stands_for_nothing_as_kserve_writes_it() -> None:
     tensor = {"name": "predict", "shape": [2], "datatype": "INT64", "parameters": None, "data": [1, 0]}
     answer = {"model_name": "m", "model_version": None, "id": None, "parameters": None, "outputs": [tensor]}
