@@ -4,9 +4,8 @@ Nothing is asked. A busy machine makes everything look slower, and a run on it i
 """
 
 import itertools
-import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +19,8 @@ from edge.local_images import LocalImages
 from shared import pixels
 from shared.protocol import LABEL
 
-WARM_UP, TIMED = 2, 5
-"""Calls that are not timed, and calls that are."""
+WARM_UP, FEWEST, SECONDS = 2, 5, 0.3
+"""Calls that are not timed; calls that are, at least, and for how long."""
 SAMPLE = 64
 """Images of which some thousands are judged."""
 
@@ -67,11 +66,12 @@ def time_steps(config: Config, local: LocalImages, output: str, held_out: int) -
     return StepTimes(early, late, generation, distillation, selection)
 
 
-def _seconds(work: Callable[[int], object], places: Iterable[int]) -> float:
-    """The median of a few calls of `work`, after some that warm it up."""
-    taken = []
-    for place in itertools.islice(places, WARM_UP + TIMED):
-        started = time.perf_counter()
-        work(place)
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken[WARM_UP:])
+def _seconds(work: Callable[[int], object], places: Iterator[int]) -> float:
+    """The mean of some calls of `work`, slow ones included, after a few that warm it up."""
+    for _ in range(WARM_UP):
+        work(next(places))
+    calls, started = 0, time.perf_counter()
+    while calls < FEWEST or time.perf_counter() - started < SECONDS:
+        work(next(places))
+        calls += 1
+    return (time.perf_counter() - started) / calls
