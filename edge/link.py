@@ -17,12 +17,15 @@ are too slow here).
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from edge.config import Section, checked, read_toml
 from shared.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    import numpy as np  # the names of links have to come at once
 
 
 class Link(Section):
@@ -59,7 +62,7 @@ class Link(Section):
             round_trips += packets * self.loss / (1 - self.loss)
         return seconds + round_trips * (self.round_trip + self.jitter)
 
-    def drawn_seconds(self, up: int, down: int, rng: np.random.Generator, *, connections: int = 0) -> float:
+    def drawn_seconds(self, up: int, down: int, rng: "np.random.Generator", *, connections: int = 0) -> float:
         """What one exchange takes.
 
         Args:

@@ -2,7 +2,8 @@
 
 Every HTTP exchange is accounted, whoever asks for it and however it ends: retries, refusals and broken connections
 cross the link too. What an exchange takes is drawn by address, from the seed and the exchange's number since the
-start of the program, so that the same exchanges take the same seconds again.
+start of the program, so that the same exchanges take the same seconds again. Connections are the real ones: one that
+idled too long while the edge was training is opened anew, and that takes its round trip, also in virtual time.
 """
 
 import itertools
