@@ -106,8 +106,7 @@ def restore(model: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path
 def write_atomically(path: Path, content: bytes) -> None:
     """Write aside, flush to disk, move into place; what killed writers of `path` left aside is swept away."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in left_aside(path):
-        left.unlink(missing_ok=True)
+    _sweep(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with aside.open("wb") as file:
@@ -119,11 +118,22 @@ def write_atomically(path: Path, content: bytes) -> None:
         aside.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove `path`, where it is there, and what killed writers of it left aside."""
+    path.unlink(missing_ok=True)
+    _sweep(path)
+
+
 def left_aside(path: Path) -> list[Path]:
     """Halves of `path` beside it, in a folder that exists, whose writers were killed before they moved them."""
     aside = re.compile(rf"\.{re.escape(path.name)}\.([1-9][0-9]{{0,6}})")
     found = [(file, aside.fullmatch(file.name)) for file in path.parent.iterdir()]
     return [file for file, match in found if match and not _runs(int(match[1]))]
+
+
+def _sweep(path: Path) -> None:
+    for left in left_aside(path):
+        left.unlink(missing_ok=True)
 
 
 def _runs(process: int) -> bool:
