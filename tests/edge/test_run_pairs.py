@@ -129,6 +129,15 @@ def test_a_student_that_has_begun_to_learn_gets_no_new_pairs(tmp_path: Path) -> 
     assert run_pairs(folder).queries() == {"deprivatization": 30, "distillation": 70}
 
 
+def test_a_student_that_was_stopped_while_it_learnt_gets_no_new_pairs_either(folder: RunFolder) -> None:
+    import_pairs(stored(5), folder, "file")
+    folder.claim(small_config())
+    folder.state["distillation"].touch()
+    assert import_pairs(stored(5), folder, "file") == 0
+    with pytest.raises(RunMismatch, match="has begun to learn"):
+        import_pairs(stored(2, seed=1), folder, "more")
+
+
 @pytest.mark.parametrize("output", [LOGITS, LABEL])
 def test_a_run_of_a_version_that_noted_nothing_is_read_too(tmp_path: Path, output: str) -> None:
     folder = finished_run(tmp_path / "run", output, response="top1" if output == LABEL else "soft")
