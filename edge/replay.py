@@ -161,7 +161,8 @@ def _shift(source: Source, config: Config) -> int:
 
 def _stages(pairs: StoredPairs, took: float) -> dict[str, dict[str, Any]]:
     """By stage what its pairs had cost, and that nothing was paid or sent for them now."""
-    queries = {STAGE: 0} | pairs.queries()
+    queries = pairs.queries()
+    queries.setdefault(STAGE, 0)
     return {
         stage: {"queries_planned": count, "queries": count, "queries_by_server": None}
         | _nothing_sent()

@@ -19,7 +19,7 @@ def described(path: Path, pairs: StoredPairs) -> dict[str, Any]:
 def pairs_table(title: str, facts: Mapping[str, Any]) -> Table:
     """Facts by name; those of a mapping in a row each."""
     table = Table("", title=title)
-    table.add_column("value", justify="right")
+    table.add_column("value", justify="right", overflow="fold")
     for name, value in facts.items():
         rows = value.items() if isinstance(value, Mapping) else [("", value)]
         for below, shown in rows:
