@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
-from edge.config import RECIPES
 from edge.link import LINKS
 
+DATASETS = (
+    *("digits", "mnist", "synthetic-digits", "synthetic-digits-grey", "svhn", "cifar10", "cifar100"),
+    *("tiny-imagenet", "imagenet"),
+)
+"""`shared.datasets.LOADERS`, which would bring scikit-learn."""
 STUDENTS = (
     *("resnet8", "resnet20", "resnet32", "resnet56", "resnet110", "vgg11", "vgg13", "vgg16", "vgg19"),
     *("mobilenetv2", "shufflenetv1", "shufflenetv2"),
@@ -26,7 +30,7 @@ def run_folders(typed: str) -> list[str]:
 def datasets(typed: str) -> list[str]:
     """Names of datasets, and folders."""
     folders = [str(path) for path in _begins(typed) if path.is_dir()]
-    return [name for name in RECIPES if name.startswith(typed)] + folders
+    return [name for name in DATASETS if name.startswith(typed)] + folders
 
 
 def links(typed: str) -> list[str]:

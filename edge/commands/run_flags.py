@@ -23,7 +23,7 @@ def choose(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Unlabelled local images: digits, mnist, or a folder of PNG and JPEG files.",
+            help="Unlabelled local images: digits, mnist, cifar10, ... or a folder of PNG and JPEG files.",
             show_default="digits",
             metavar="NAME|FOLDER",
             rich_help_panel=SOURCE,

@@ -60,7 +60,7 @@ def demo(
         policy = "logits" if response == "soft" else "top1"
         key = service.create_key("edge-1", budget, policy)
         asked = ["--budget", str(budget), "--response", response, "--seed", str(seed)]
-        _run("edge", "distill", "--server", service.url, *source, *asked, "--out", out, "--quiet", key=key)
+        _run("edge", "distill", "--server", service.url, *source, *asked, "--out", out, "--json", key=key)
         console.rule("edge: evaluation, with a key of its own")
         tests = len(datasets.load(data, data_root).test.labels)
         key = service.create_key("evaluation", tests, policy)
@@ -77,11 +77,16 @@ def demo(
 
 
 def _run(program: str, *arguments: str | Path, key: SecretStr | None = None) -> None:
-    """Run one of the two programs; Ctrl-C reaches it too, so wait until it has stopped in its own way."""
+    """Run one of the two programs; Ctrl-C reaches it too, so wait until it has stopped in its own way.
+
+    With --json it shows progress but no table, and what it prints for programs is not read.
+    """
+    unread = subprocess.DEVNULL if "--json" in arguments else None
     environment = os.environ | ({"MEKD_API_KEY": key.get_secret_value()} if key else {})
     before = signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which a child would inherit
     try:
-        code = subprocess.run([sys.executable, "-m", program, *map(str, arguments)], env=environment).returncode
+        command = [sys.executable, "-m", program, *map(str, arguments)]
+        code = subprocess.run(command, env=environment, stdout=unread).returncode
     finally:
         signal.signal(signal.SIGINT, before)
     if code:

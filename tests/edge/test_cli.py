@@ -22,7 +22,7 @@ from edge.commands.options import given
 from edge.progress import Display
 from edge.run_folder import RunFolder
 from edge.stopping import StopRequest
-from shared import architectures
+from shared import architectures, datasets
 from shared.errors import InvalidConfig
 from shared.protocol import Usage
 from tests.conftest import LiveServer
@@ -195,6 +195,7 @@ def test_a_quiet_display_shows_nothing(terminal: bool) -> None:
         ("distill --response ", {"soft", "top1"}),
         ("distill --student ", set(architectures.NAMES)),
         ("distill --student vgg1", {"vgg11", "vgg13", "vgg16", "vgg19"}),
+        ("distill --data ", {*datasets.LOADERS, "runs"}),
         ("distill --data di", {"digits"}),
         ("distill --link l", {"lan", "lora"}),
         ("report --run runs/", {"runs/mine", "runs/other"}),
