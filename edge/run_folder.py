@@ -162,12 +162,12 @@ class RunFolder:
     def keep_generator(self, generator: Generator, card: dict[str, Any]) -> None:
         """Write step 1's result; its intermediate state is not needed any more."""
         checkpoints.save(self.generator, generator, Card(role="generator", architecture=ARCHITECTURE, **card))
-        self.state[STEP_1].unlink(missing_ok=True)
+        checkpoints.remove(self.state[STEP_1])
 
     def keep_student(self, student: nn.Module, architecture: str, card: dict[str, Any]) -> None:
         """Write step 2's result; its intermediate state is not needed any more."""
         checkpoints.save(self.student, student, Card(role="student", architecture=architecture, **card))
-        self.state[STEP_2].unlink(missing_ok=True)
+        checkpoints.remove(self.state[STEP_2])
 
     def load_generator(self) -> Generator:
         """Read back step 1's result, in evaluation mode."""

@@ -74,7 +74,8 @@ class ChaosProxy:
         parts = urlsplit(target)
         self._host, self._target_port = parts.hostname, parts.port
         self._port = 0
-        self._armed: tuple[Fault, str, int] | None = None
+        self._armed: tuple[Fault, str] | None = None
+        self._spared = self._due = 0
         self._closing_next = 0
         self._serving: set[asyncio.Task[None] | None] = set()  # asyncio forgets who serves a connection that is lost
         self._ready = threading.Event()
@@ -99,9 +100,14 @@ class ChaosProxy:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(CALL_SECONDS)
 
-    def arm(self, fault: Fault, *, method: str = "POST", times: int = 1) -> None:
-        """Let `fault` befall the next `times` requests of `method`."""
-        self._armed = fault, method, times
+    def arm(self, fault: Fault, *, method: str = "POST", times: int = 1, after: int = 0) -> None:
+        """Let `fault` befall `times` requests of `method`, when `after` others of it have passed."""
+        self._spared, self._due = after, times
+        self._armed = fault, method
+
+    def disarm(self) -> None:
+        """Let everything pass."""
+        self._armed = None
 
     def mend(self) -> None:
         """Listen again, if connections were refused; call it from any thread but the proxy's."""
@@ -152,12 +158,13 @@ class ChaosProxy:
             self._serving.discard(task)
 
     def _next_fault(self, method: str) -> Callable[["Transit"], Awaitable[None]]:
-        if self._armed is None:
+        if self._armed is None or self._armed[1] != method or self._due == 0:
             return Transit.pass_on
-        fault, armed_for, times = self._armed
-        if method != armed_for:
+        if self._spared:
+            self._spared -= 1
             return Transit.pass_on
-        self._armed = (fault, armed_for, times - 1) if times > 1 else None
+        fault, _ = self._armed
+        self._due -= 1
         self.injected[fault.name] += 1
         return fault.strike
 

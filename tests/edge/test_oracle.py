@@ -128,6 +128,23 @@ def test_the_budget_is_spent_to_the_last_image(live_server: LiveServer, journal_
     assert live_server.spent(key) == 100
 
 
+def test_when_the_budget_is_gone_known_images_come_back_free_up_to_the_first_unknown_one(
+    live_server: LiveServer, journal_path: Path
+) -> None:
+    key, images = live_server.make_key(name="edge", budget=10), some_images(12)
+    with an_edge(live_server.url, key, journal_path, batch=4) as (oracle, _):
+        oracle.ask(STAGE, images[:10])
+        mixed = images[[0, 1, 2, 10, 3, 11]]
+        pairs = oracle.ask("distillation", mixed)
+        assert oracle.exhausted and (pairs.images == mixed[:3]).all()
+        assert (pairs.answers == live_server.teacher.logits(mixed[:3])).all()
+    live_server.ledger.top_up("edge", 2)
+    with an_edge(live_server.url, key, journal_path, batch=4) as (oracle, _):
+        pairs = oracle.ask("distillation", mixed)
+        assert not oracle.exhausted and (pairs.answers == live_server.teacher.logits(mixed)).all()
+    assert live_server.spent(key) == 12
+
+
 def test_an_answer_that_was_lost_is_fetched_again_with_the_same_key_and_charged_once(
     live_server: LiveServer, journal_path: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from edge.journal import Journal
 from shared import architectures, checkpoints
 from shared.errors import Stopped
 from shared.seeding import seed_initial_weights
+from tests.end_to_end.edge_process import answers
 
 BUDGET = 100
 CONFIG = """
@@ -60,16 +60,6 @@ def start(cloud: LocalCloud, key: SecretStr, config: Path, out: Path) -> subproc
     command = [sys.executable, "-m", "edge", "distill", *flags]
     env = os.environ | {"MEKD_API_KEY": key.get_secret_value()}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-
-
-def answers(out: Path) -> int:
-    """Requests that are answered in a running process's journal."""
-    try:
-        with sqlite3.connect(f"file:{out / 'transfer_set.sqlite'}?mode=ro", uri=True) as journal:
-            (count,) = journal.execute("SELECT count(*) FROM requests WHERE answer IS NOT NULL").fetchone()
-    except sqlite3.OperationalError:  # not there yet
-        return 0
-    return int(count)
 
 
 def wait_until(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:

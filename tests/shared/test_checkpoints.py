@@ -141,6 +141,10 @@ def test_what_killed_writers_left_aside_is_never_read_and_goes_with_the_next_wri
     checkpoints.write_atomically(path, b"whole")
     assert path.read_bytes() == b"whole"
     assert {*tmp_path.iterdir()} == {path, alive, *others}
+    dead.write_bytes(b"half")
+    checkpoints.remove(path)
+    checkpoints.remove(path)
+    assert {*tmp_path.iterdir()} == {alive, *others}
 
 
 def test_json_is_written_for_people_into_folders_made_on_the_way(tmp_path: Path) -> None:
