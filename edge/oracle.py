@@ -92,7 +92,7 @@ class Oracle:
         step = self._steps[stage]
         stored = self._journal.find(stage, step)
         if stored is None:
-            batch = images[: min(self._batch, max(1, REQUEST_BYTES // images[0].nbytes))]
+            batch = images[: images_in_request(self._batch, images[0].nbytes)]
             return self._journal.add(stage, step, self._output, batch, self._new(batch))
         same_kind = stored.output == self._output and stored.images.shape[1:] == images.shape[1:]
         if not same_kind or len(stored.images) > len(images):
@@ -164,6 +164,11 @@ class Oracle:
             return TransferSet(images[:0], nothing, self._output)
         answers = np.concatenate([request.answers for request in settled if request.answers is not None])
         return TransferSet(np.concatenate([request.images for request in settled]), answers, self._output)
+
+
+def images_in_request(most: int, image_bytes: int) -> int:
+    """Images that one request carries, at most `most` and no more bytes than servers take."""
+    return min(most, max(1, REQUEST_BYTES // image_bytes))
 
 
 def _affordable(refusal: BudgetExhausted, request: Request) -> int:

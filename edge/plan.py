@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edge import deprivatization, distillation
 from edge.config import Config
 from edge.local_images import LocalImages
+from shared import architectures
 from shared.errors import BudgetTooSmall, InvalidConfig, OutputNotAllowed
 from shared.protocol import IMAGES, LABEL, LOGITS, PROBABILITIES, ModelMetadata, Usage
 
@@ -32,9 +33,11 @@ def make_plan(config: Config, metadata: ModelMetadata, usage: Usage | None, loca
     """Plan a run.
 
     Raises:
-        InvalidConfig: the teacher takes other images or knows other classes.
+        InvalidConfig: the teacher takes other images or knows other classes, or there is no such student.
         OutputNotAllowed: the key does not show what `config.response` needs.
     """
+    # An unknown name has to be told now, not when the student is built and everything is paid.
+    architectures.build(config.student, channels=local.image_shape[0], classes=local.classes)
     return Plan(
         output=choose_output(metadata, config, local),
         queries=dict(zip(STAGES, (config.im_queries, config.budget - config.im_queries), strict=True)),

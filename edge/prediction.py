@@ -28,7 +28,7 @@ from edge.exchange import BACK_OFF_FIRST, KEEPALIVE_EXPIRY
 from edge.journal import Journal
 from edge.link import Link
 from edge.local_images import LocalImages
-from edge.oracle import REQUEST_BYTES
+from edge.oracle import images_in_request
 from edge.pacing import WINDOW_SECONDS, SlidingWindow
 from edge.plan import STAGES, Plan
 from edge.rehearsal import answer, refusal, rehearse
@@ -155,7 +155,7 @@ def held_out(config: Config) -> int:
 
 def request_sizes(plan: Plan, image_shape: tuple[int, int, int], queries: int) -> Iterator[int]:
     """Images in every request about `queries` images."""
-    most = min(plan.images_per_request, max(1, REQUEST_BYTES // math.prod(image_shape)))
+    most = images_in_request(plan.images_per_request, math.prod(image_shape))
     for start in range(0, queries, most):
         yield min(most, queries - start)
 

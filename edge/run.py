@@ -21,7 +21,7 @@ from edge.teacher import Teacher
 from edge.tensorboard import EventFiles
 from edge.training import Watcher
 from edge.wire_bytes import counted
-from shared import architectures, checkpoints
+from shared import checkpoints
 from shared.errors import BudgetTooSmall
 
 
@@ -55,8 +55,6 @@ def run(
         metadata, usage = teacher.metadata(), teacher.usage()
     check_budget(config, usage, folder.asked(), started=folder.config_file.exists())
     local = local_images(config, data_root, metadata, watcher)
-    # An unknown name has to be told now, not when the student is built and everything is paid.
-    architectures.build(config.student, channels=local.image_shape[0], classes=local.classes)
     plan = make_plan(config, metadata, usage, local)
     kind = Kind(
         output=plan.output,
