@@ -19,6 +19,7 @@ IMPORT_NAMES = {  # where they differ from the distribution's, or come with it a
     "scikit-learn": {"sklearn", "joblib"},
     "fastapi": {"fastapi", "starlette"},
     "httpx": {"httpx", "httpcore"},
+    "jinja2": {"jinja2", "markupsafe"},
     "tensorboardx": {"tensorboardX"},
 }
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())

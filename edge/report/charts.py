@@ -84,6 +84,9 @@ def lines(
             axes.plot(x, y, label=name, color=colour, linewidth=1.6, marker=marker, drawstyle=drawn)
         if dots:
             axes.set_xscale("log")
+            places = sorted({x for points in series.values() for x, _ in points})
+            axes.set_xticks(places, [f"{x:,}" for x in places])
+            axes.minorticks_off()
         if shares:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid()
