@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -21,16 +22,18 @@ from typing import Annotated
 import typer
 
 from edge.run_folder import RunFolder
+from shared.errors import Stopped
 from tests.conftest import LiveServer, running
 from tests.end_to_end.edge_process import EdgeProcess, paid
 from tests.end_to_end.test_killed_anywhere import BUDGET, CONFIG, TESTS
 from tests.fakes import LinearTeacher
 
+KILLS_OF_A_COMMAND = 4
+"""At most, so that both commands of a run are killed."""
 AFTER_A_STOP = 1 / 3
 """Share of the kills that follow a Ctrl-C."""
 STOP_SECONDS = 0.05
 RESULTS = ("generator.safetensors", "student.safetensors", "curves.json")
-EXIT_CODES = {0: "ended", 130: "stopped in time"}
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Soak:
 
     def undisturbed(self) -> tuple[RunFolder, dict[str, float]]:
         """A run, and the seconds that its commands took."""
+        EdgeProcess("--help", key="", said=self.root / "help.log").exit_code()  # all that is imported once
         folder, key = RunFolder(self.root / "whole"), self.server.make_key(budget=BUDGET + TESTS)
         seconds = {}
         for command in ("distill", "evaluate"):
@@ -63,8 +67,7 @@ class Soak:
             ("evaluate", TESTS, folder.evaluation_journal),
         ):
             key = self.server.make_key(budget=budget)
-            while self._killed(self._start(command, folder, key), seconds[command]):
-                self.found[f"kills of {command}"] += 1
+            self._to_the_end(command, folder, key, seconds[command])
             unique, queries = paid(journal)
             self.found["lost"] += budget - unique
             self.found["double-paid"] += max(self.server.spent(key), queries) - unique
@@ -79,18 +82,27 @@ class Soak:
     def enough(self) -> bool:
         return sum(count for name, count in self.found.items() if name.startswith("kills")) >= self.kills
 
-    def _killed(self, edge: EdgeProcess, within: float) -> bool:
-        """False if it ended before it was to be killed, and no kill is left."""
-        if not self.enough() and edge.runs_for(self.rng.uniform(0, within)):
-            if self.rng.random() < AFTER_A_STOP:
+    def _to_the_end(self, command: str, folder: RunFolder, key: str, seconds: float) -> None:
+        """Start `command` until it has ended; kill it now and then within the `seconds` that it takes."""
+        left, code = KILLS_OF_A_COMMAND, None
+        while code != 0:
+            edge = self._start(command, folder, key)
+            if left and not self.enough() and self._killed(edge, seconds):
+                left -= 1
+                self.found[f"kills of {command}"] += 1
+            else:
+                code = edge.exit_code()
+                assert code in (0, Stopped.exit_code), edge.said()
+
+    def _killed(self, edge: EdgeProcess, seconds: float) -> bool:
+        """False if it has ended before."""
+        if not edge.runs_for(self.rng.uniform(0, seconds)):
+            return False
+        if self.rng.random() < AFTER_A_STOP:
+            with suppress(ProcessLookupError):
                 edge.signal(signal.SIGINT)
-                edge.runs_for(self.rng.uniform(0, STOP_SECONDS))
-            if edge.runs_for(0):
-                edge.kill()
-                return True
-        code = edge.exit_code()
-        assert code in EXIT_CODES, edge.said()
-        return code != 0
+            edge.runs_for(self.rng.uniform(0, STOP_SECONDS))
+        return edge.kill()
 
     def _start(self, command: str, folder: RunFolder, key: str) -> EdgeProcess:
         config = self.root / "config.toml"

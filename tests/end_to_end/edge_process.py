@@ -5,6 +5,7 @@ They are forked from a process that has imported torch already, which saves seco
 
 import multiprocessing
 import os
+import signal
 import sqlite3
 import sys
 import time
@@ -55,11 +56,11 @@ class EdgeProcess:
         self._process.join(seconds)
         return self._process.is_alive()
 
-    def kill(self) -> None:
-        """SIGKILL; it has to be running."""
-        assert self._process.is_alive(), f"it ended before it could be killed: {self.said()}"
+    def kill(self) -> bool:
+        """SIGKILL; False if it had ended before."""
         self._process.kill()
         self._process.join()
+        return self._process.exitcode == -signal.SIGKILL
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)

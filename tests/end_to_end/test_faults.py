@@ -20,12 +20,12 @@ from shared.protocol import LOGITS
 from tests.chaos_proxy import ChaosProxy, Fault
 from tests.conftest import LiveServer, running
 from tests.edge.waiting import Time
-from tests.end_to_end.faulty_runs import STAGES, TIMES, Stage, cloud_of, evaluation, meet
+from tests.end_to_end.faulty_runs import STAGES, TIMES, Stage, cloud_of, evaluation, first_contact, meet
 from tests.fakes import LinearTeacher
 from tests.faults import CUTS, FAULTS, GATEWAY, RETRY_AFTER, TOLD_TO_WAIT
 
 IMAGES = np.arange(2 * 64, dtype=np.uint8).reshape(2, 1, 8, 8)
-CELLS = list(zip(FAULTS, cycle(STAGES)))
+CELLS = [*zip(FAULTS, cycle(STAGES[1:])), *((fault, first_contact) for fault in FAULTS[::6])]
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def ground(server: LiveServer, config: Path, tmp_path: Path) -> Iterator[Ground]
 def in_step_1(ground: Ground, edge: EdgeProcess) -> None:
     ground.proxy.arm(NEVER_DELIVERED)  # so that it does not get any further
     edge.wait_until(lambda: "deprivatization: " in edge.said())
-    edge.kill()
+    assert edge.kill()
     ground.proxy.disarm()
     assert answers(ground.folder.path) == 0
 
@@ -111,7 +111,7 @@ def asking(fault: Fault, after: int) -> Moment:
         ground.proxy.arm(fault, after=after)
         answered, charged = sum(SIZES[:after]), sum(SIZES[: after + (fault is LATER_THAN_THE_TIMEOUT)])
         edge.wait_until(lambda: ground.proxy.injected[fault.name] > 0 and ground.server.spent(ground.key) == charged)
-        edge.kill()
+        assert edge.kill()
         with Journal(ground.folder.journal) as journal:
             assert (journal.queries(), journal.asked()) == (answered, sum(SIZES[: after + 1]))
 
@@ -124,7 +124,7 @@ def in_step_2(ground: Ground, edge: EdgeProcess) -> None:
         ground.folder.path / f".student.safetensors.{edge.pid}"
     )  # which nobody reads: it does not get any further
     edge.wait_until(lambda: "distillation: " in edge.said())
-    edge.kill()
+    assert edge.kill()
     assert answers(ground.folder.path) == len(SIZES) and not ground.folder.student.exists()
     ground.folder.state["deprivatization"].write_bytes(b"as if killed between step 1's result and this file's end")
 
@@ -148,7 +148,7 @@ def writing(name: str, stop: bool = False) -> Moment:
             return bool(written)
 
         edge.wait_until(has_begun)
-        edge.kill()
+        assert edge.kill()
         os.close(pipe)
         aside.unlink()
         aside.write_bytes(written)
@@ -198,7 +198,7 @@ def test_an_evaluation_killed_while_it_asks_says_the_same_and_pays_nothing_twice
     edge = killed.start("evaluate")
     charged = REQUEST * (4 if fault is LATER_THAN_THE_TIMEOUT else 3)
     edge.wait_until(lambda: ground.proxy.injected[fault.name] > 0 and server.spent(killed.key) == charged)
-    edge.kill()
+    assert edge.kill()
     assert paid(killed.folder.evaluation_journal) == (3 * REQUEST, 3 * REQUEST)
     killed.finish("evaluate")
     measured = [each.folder.results()["evaluation"] for each in (undisturbed, killed)]
