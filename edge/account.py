@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from edge.journal import Journal
-from edge.plan import STAGES, Plan
-from edge.teacher import Teacher
-from edge.wire_bytes import counted
+from edge.asking.teacher import Teacher
+from edge.asking.wire_bytes import counted
+from edge.planning.plan import STAGES, Plan
+from edge.transfer_set.journal import Journal
 from shared.protocol import Usage
 
 BOOKKEEPING = "bookkeeping"

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from edge.answers import confidence
 from edge.config import Config, Deprivatization
 from edge.gan import Average, Discriminator, Generator
-from edge.journal import TransferSet
-from edge.local_images import LocalImages
+from edge.images.local_images import LocalImages
 from edge.losses import discriminator_loss, generator_loss, information_maximisation_loss
 from edge.training import Curves, Stateful, Training, Watcher
+from edge.transfer_set.journal import TransferSet
 from shared import compute, pixels, seeding
 
 STAGE = "deprivatization"

@@ -21,9 +21,9 @@ from edge.answers import labels, latents, target_latents, target_logits
 from edge.config import Config
 from edge.deprivatization import Ask, generate
 from edge.gan import Generator
-from edge.journal import TransferSet
 from edge.losses import image_loss, kl_loss, label_loss
 from edge.training import Curves, Stateful, Training, Watcher
+from edge.transfer_set.journal import TransferSet
 from shared import architectures, compute, metrics, pixels, seeding
 from shared.protocol import LABEL
 

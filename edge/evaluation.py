@@ -14,17 +14,17 @@ import numpy as np
 import torch
 
 from edge.answers import labels, target_logits
+from edge.asking.link import Link
+from edge.asking.oracle import Oracle
+from edge.asking.teacher import Teacher
 from edge.config import FOLDER
 from edge.distillation import predict
-from edge.image_folder import read_labelled
-from edge.journal import Journal
-from edge.link import Link
-from edge.local_images import digest, labelled_test_images
-from edge.oracle import Oracle
-from edge.plan import largest_request
+from edge.images.image_folder import read_labelled
+from edge.images.local_images import digest, labelled_test_images
+from edge.planning.plan import largest_request
 from edge.run_folder import RunFolder
-from edge.teacher import Teacher
 from edge.training import Watcher
+from edge.transfer_set.journal import Journal
 from shared import metrics, pixels
 from shared.checkpoints import Card
 from shared.datasets import Labelled

@@ -12,8 +12,8 @@ from edge.config import Config
 from edge.gan import Generator
 from edge.pool import describe
 from edge.run_folder import RunFolder
-from edge.stored_pairs import IMPORTED, StoredPairs
 from edge.training import Watcher
+from edge.transfer_set.stored_pairs import IMPORTED, StoredPairs
 from shared import architectures, checkpoints, compute
 
 FEWEST_PAIRS = 2

@@ -13,7 +13,7 @@ from edge import deprivatization, distillation
 from edge.answers import labels, target_latents, target_logits
 from edge.config import Config
 from edge.gan import Generator
-from edge.journal import TransferSet
+from edge.transfer_set.journal import TransferSet
 from shared import metrics, pixels
 
 

@@ -19,13 +19,13 @@ from edge.account import seconds, timed
 from edge.config import RECIPES, Config, merge, parse, read_toml
 from edge.distillation import STAGE
 from edge.gan import Generator
-from edge.journal import Journal
 from edge.learning import FEWEST_PAIRS, step_2, what_was_learnt
 from edge.run_folder import Replayed, RunFolder, load_generator
-from edge.run_pairs import import_pairs, read_pairs
-from edge.stored_pairs import StoredPairs
 from edge.tensorboard import EventFiles
 from edge.training import Watcher
+from edge.transfer_set.journal import Journal
+from edge.transfer_set.run_pairs import import_pairs, read_pairs
+from edge.transfer_set.stored_pairs import StoredPairs
 from shared import architectures
 from shared.checkpoints import write_atomically
 from shared.errors import InvalidConfig, RunMismatch

@@ -5,22 +5,22 @@ from typing import Any
 
 from edge import deprivatization, distillation
 from edge.account import BOOKKEEPING, Account
+from edge.asking.link import Link
+from edge.asking.oracle import Oracle
+from edge.asking.teacher import Teacher
+from edge.asking.wire_bytes import counted
 from edge.config import Config
 from edge.gan import Generator
-from edge.journal import Journal
+from edge.images.local_images import LocalImages, check_same_images, local_images
 from edge.learning import FEWEST_PAIRS, card_of, step_2, what_was_learnt
-from edge.link import Link
-from edge.local_images import LocalImages, check_same_images, local_images
-from edge.oracle import Oracle
-from edge.plan import UNMETERED, check_budget, make_plan
-from edge.prediction import Terms, first_prediction
+from edge.planning.plan import UNMETERED, check_budget, make_plan
+from edge.planning.prediction import Terms, first_prediction
 from edge.run_folder import RunFolder
-from edge.run_pairs import check_kind, note_kind
-from edge.stored_pairs import Kind, paid_once
-from edge.teacher import Teacher
 from edge.tensorboard import EventFiles
 from edge.training import Watcher
-from edge.wire_bytes import counted
+from edge.transfer_set.journal import Journal
+from edge.transfer_set.run_pairs import check_kind, note_kind
+from edge.transfer_set.stored_pairs import Kind, paid_once
 from shared import checkpoints
 from shared.errors import BudgetTooSmall
 

@@ -26,8 +26,8 @@ from edge.config import Config, parse
 from edge.deprivatization import STAGE as STEP_1
 from edge.distillation import STAGE as STEP_2
 from edge.gan import ARCHITECTURE, Generator
-from edge.journal import Journal
 from edge.training import Curves
+from edge.transfer_set.journal import Journal
 from shared import architectures, checkpoints
 from shared.checkpoints import Card
 from shared.errors import InvalidCheckpoint, InvalidConfig, RunMismatch

@@ -41,6 +41,9 @@ from tests.fakes import LinearTeacher
 # Before any test imports torch: idle threads of its pool sleep, or tests on busy cores would take ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Before any test imports a command, whose console takes its width once: tables as on a wide terminal.
+os.environ["COLUMNS"] = "250"
+
 # What a property says does not depend on how busy the machine is.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

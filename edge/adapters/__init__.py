@@ -4,11 +4,11 @@
 
     factory(exchange, model) -> Teacher
 
-`exchange` (`edge.exchange.Exchange`) sends requests to `--server`. It tries again what may pass, waits as long as
-`Retry-After` says, raises what is final as the errors of `shared.errors` (401, 402, 403, ...), and every byte is
+`exchange` (`edge.asking.exchange.Exchange`) sends requests to `--server`. It tries again what may pass, waits as long
+as `Retry-After` says, raises what is final as the errors of `shared.errors` (401, 402, 403, ...), and every byte is
 counted. The key goes as a bearer token; for an API that wants it elsewhere, give `post` and `get` headers made
-from `exchange.key`. `model` (`edge.served_model.ServedModel`) is what the flags `--model`, `--teacher-output` and
-`--pixel-range` say; its `meanings` and `pixels` check and apply them. What is returned has three methods:
+from `exchange.key`. `model` (`edge.asking.served_model.ServedModel`) is what the flags `--model`, `--teacher-output`
+and `--pixel-range` say; its `meanings` and `pixels` check and apply them. What is returned has three methods:
 
     metadata()                  asked first: one input `images` UINT8 [-1, C, H, W], and the outputs in our names
     usage()                     budget and limits of the key; None where nobody counts

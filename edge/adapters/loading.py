@@ -3,9 +3,9 @@
 import importlib
 from collections.abc import Callable
 
-from edge.exchange import Exchange
-from edge.served_model import ServedModel
-from edge.teacher import Teacher
+from edge.asking.exchange import Exchange
+from edge.asking.served_model import ServedModel
+from edge.asking.teacher import Teacher
 from shared.errors import InvalidConfig
 
 Factory = Callable[[Exchange, ServedModel], Teacher]

@@ -16,10 +16,10 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.exchange import Exchange
-from edge.served_model import ServedModel, our_input, our_output
-from edge.teacher import Reply, checked_values
-from edge.wire_bytes import counted
+from edge.asking.exchange import Exchange
+from edge.asking.served_model import ServedModel, our_input, our_output
+from edge.asking.teacher import Reply, checked_values
+from edge.asking.wire_bytes import counted
 from shared.errors import ForeignAnswer, InvalidConfig
 from shared.protocol import LABEL, ModelMetadata, Usage
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edge.link import LINKS
+from edge.asking.link import LINKS
 
 DATASETS = (
     *("digits", "mnist", "synthetic-digits", "synthetic-digits-grey", "svhn", "cifar10", "cifar100"),

@@ -23,10 +23,10 @@ def export(run: RunPath, to: To, quiet: Quiet = False, json: Json = False) -> No
     Example: mekd-edge export --run runs/mine --to mine.safetensors
     """
     prepare_torch()
-    from edge import transfer_file
     from edge.report.pairs_table import described, pairs_table
     from edge.run_folder import RunFolder
-    from edge.run_pairs import run_pairs
+    from edge.transfer_set import transfer_file
+    from edge.transfer_set.run_pairs import run_pairs
 
     pairs = run_pairs(RunFolder(run))
     transfer_file.save(to, pairs)

@@ -24,10 +24,10 @@ def import_(
     Example: mekd-edge import mine.safetensors --run runs/next
     """
     prepare_torch()
-    from edge import transfer_file
     from edge.report.pairs_table import pairs_table
     from edge.run_folder import RunFolder
-    from edge.run_pairs import import_pairs
+    from edge.transfer_set import transfer_file
+    from edge.transfer_set.run_pairs import import_pairs
 
     pairs = transfer_file.load(file)
     new = import_pairs(pairs, RunFolder(run), str(file))

@@ -21,10 +21,10 @@ def merge(
     Example: mekd-edge merge runs/mine other.safetensors --to both.safetensors
     """
     prepare_torch()
-    from edge import transfer_file
     from edge.report.pairs_table import described, pairs_table
-    from edge.run_pairs import read_pairs
-    from edge.stored_pairs import joined, new_pairs
+    from edge.transfer_set import transfer_file
+    from edge.transfer_set.run_pairs import read_pairs
+    from edge.transfer_set.stored_pairs import joined, new_pairs
 
     ours, theirs = read_pairs(first), read_pairs(second)
     new = new_pairs(ours, theirs, str(first), str(second))

@@ -18,10 +18,10 @@ from shared.errors import InvalidConfig
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+    from edge.asking.link import Link
+    from edge.asking.teacher import Teacher
     from edge.commands.teacher_flags import Told
-    from edge.link import Link
     from edge.stopping import StopRequest
-    from edge.teacher import Teacher
 
 console = Console(stderr=True)
 """For people: progress, tables, remarks. Only what a program may want to read goes to stdout."""
@@ -103,10 +103,10 @@ def the_teacher(
     import httpx
 
     from edge.adapters.loading import load
-    from edge.client import TeacherClient
-    from edge.exchange import KEEPALIVE_EXPIRY, Exchange
-    from edge.simulated_link import SimulatedLink
-    from edge.wire_bytes import CountingTransport
+    from edge.asking.client import TeacherClient
+    from edge.asking.exchange import KEEPALIVE_EXPIRY, Exchange
+    from edge.asking.simulated_link import SimulatedLink
+    from edge.asking.wire_bytes import CountingTransport
 
     transport: httpx.BaseTransport = CountingTransport(keepalive_expiry=KEEPALIVE_EXPIRY)
     if link:
@@ -125,7 +125,7 @@ def the_link(name: str | None, *, real_time: bool) -> "Link | None":
     Raises:
         InvalidConfig: there is no such link, or nothing to wait for in `real_time`.
     """
-    from edge.link import named_link
+    from edge.asking.link import named_link
 
     if real_time and not name:
         raise InvalidConfig(

@@ -54,11 +54,11 @@ def plan(
     config, data_root = choice
     chosen_link = the_link(link, real_time=False)
     prepare_torch()
-    from edge.local_images import local_images
-    from edge.plan import check_budget, make_plan
-    from edge.prediction import Terms, held_out, predict
+    from edge.images.local_images import local_images
+    from edge.planning.plan import check_budget, make_plan
+    from edge.planning.prediction import Terms, held_out, predict
+    from edge.planning.step_timing import time_steps
     from edge.report.prediction_table import prediction_table, remarks
-    from edge.step_timing import time_steps
     from edge.stopping import stop_on_signal
 
     with stop_on_signal() as stop, the_teacher(server, told, stop) as teacher:

@@ -29,7 +29,7 @@ def query(
 
     Example: mekd-edge query digit.png --server http://127.0.0.1:8000 --resize
     """
-    from edge.query import ask_about
+    from edge.asking.query import ask_about
     from edge.stopping import stop_on_signal
 
     with stop_on_signal() as stop, the_teacher(server, told, stop) as teacher:

@@ -7,7 +7,7 @@ import typer
 from edge.commands.flag_groups import with_flags
 
 if TYPE_CHECKING:
-    from edge.served_model import ServedModel
+    from edge.asking.served_model import ServedModel
 
 PANEL = "Teacher of another server"
 
@@ -54,7 +54,7 @@ def tell(
     Raises:
         InvalidConfig: names the flag that cannot be understood.
     """
-    from edge.served_model import ServedModel
+    from edge.asking.served_model import ServedModel
 
     return Told(ServedModel.told(model, teacher_output, pixel_range), adapter)
 

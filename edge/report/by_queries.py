@@ -11,9 +11,9 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from edge.distillation import STAGE as STEP_2
-from edge.journal import Payment
 from edge.report import charts
 from edge.run_folder import RunFolder
+from edge.transfer_set.journal import Payment
 
 
 def spending(payments: Sequence[Payment]) -> Markup:

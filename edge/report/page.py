@@ -10,12 +10,12 @@ from markupsafe import Markup
 
 from edge.deprivatization import STAGE as STEP_1
 from edge.distillation import STAGE as STEP_2
-from edge.journal import Journal
-from edge.local_images import some_images
+from edge.images.local_images import some_images
 from edge.report import by_queries, charts, figures, pictures
 from edge.run_folder import RunFolder
-from edge.run_pairs import run_pairs
-from edge.stored_pairs import StoredPairs
+from edge.transfer_set.journal import Journal
+from edge.transfer_set.run_pairs import run_pairs
+from edge.transfer_set.stored_pairs import StoredPairs
 from shared.checkpoints import write_atomically
 
 REAL_IMAGES_READ = 512

@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from edge.stored_pairs import StoredPairs
+from edge.transfer_set.stored_pairs import StoredPairs
 
 
 def described(path: Path, pairs: StoredPairs) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from torch import nn
 from edge.answers import labels
 from edge.config import Config
 from edge.distillation import predict, split
-from edge.journal import Images
 from edge.report.figures import GRID_COLUMNS
-from edge.stored_pairs import StoredPairs
+from edge.transfer_set.journal import Images
+from edge.transfer_set.stored_pairs import StoredPairs
 from shared import pixels
 
 CLASSES_SHOWN = 12

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from edge.prediction import Prediction, StagePrediction
+from edge.planning.prediction import Prediction, StagePrediction
 from shared.protocol import Usage
 
 

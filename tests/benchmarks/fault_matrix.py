@@ -18,10 +18,10 @@ import typer
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from edge.client import TeacherClient
+from edge.asking.client import TeacherClient
 from edge.distillation import predict
 from edge.experiments.local_cloud import LocalCloud
-from edge.journal import Images
+from edge.transfer_set.journal import Images
 from shared import architectures, checkpoints, pixels
 from shared.seeding import seed_initial_weights
 from tests.chaos_proxy import Fault

@@ -20,9 +20,9 @@ from typing import Annotated, Self
 import typer
 from pydantic import SecretStr
 
-from edge.client import TeacherClient
-from edge.journal import Journal
+from edge.asking.client import TeacherClient
 from edge.run import run
+from edge.transfer_set.journal import Journal
 from tests.benchmarks.fuzz_bodies import prepare
 from tests.edge.small import small_config
 from tests.server.processes import served

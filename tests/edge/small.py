@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Config, merge, parse
-from edge.journal import TransferSet
-from edge.local_images import LocalImages
+from edge.images.local_images import LocalImages
+from edge.transfer_set.journal import TransferSet
 from shared import datasets
 from shared.datasets import Dataset
 from shared.protocol import LABEL, LOGITS, PROBABILITIES

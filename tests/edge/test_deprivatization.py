@@ -9,8 +9,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from edge.deprivatization import STAGE, confidence_rounds, deprivatize, generate
 from edge.gan import Generator
-from edge.journal import TransferSet
 from edge.training import Watcher
+from edge.transfer_set.journal import TransferSet
 from shared.errors import Stopped
 from shared.protocol import LOGITS, PROBABILITIES
 from shared.seeding import rng

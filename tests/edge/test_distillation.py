@@ -12,8 +12,8 @@ from torch import nn
 from edge.config import Config
 from edge.distillation import STAGE, Alignment, Best, distill, fill_pool, predict, schedule, split
 from edge.gan import Generator
-from edge.journal import TransferSet
 from edge.training import Curves, Watcher
+from edge.transfer_set.journal import TransferSet
 from shared import pixels
 from shared.errors import InvalidConfig, Stopped
 from shared.protocol import LABEL, LOGITS, PROBABILITIES

@@ -12,10 +12,10 @@ from pydantic import BaseModel, SecretStr
 
 import edge.cli
 from edge import run_folder
-from edge.client import TeacherClient
+from edge.asking.client import TeacherClient
+from edge.asking.link import LINKS, Link
 from edge.config import RECIPES, Config, merge, parse
 from edge.evaluation import evaluate
-from edge.link import LINKS, Link
 from edge.run import run
 from edge.run_folder import RunFolder
 from edge.training import Watcher

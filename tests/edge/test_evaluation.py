@@ -9,12 +9,12 @@ import pytest
 import torch
 from pydantic import SecretStr
 
-from edge.client import TeacherClient
+from edge.asking.client import TeacherClient
 from edge.evaluation import evaluate
-from edge.journal import Journal
-from edge.local_images import digest
+from edge.images.local_images import digest
 from edge.run_folder import RunFolder
 from edge.training import Watcher
+from edge.transfer_set.journal import Journal
 from shared import architectures
 from shared.errors import BudgetTooSmall, MekdError, RunMismatch, Unauthorized
 from shared.pixels import from_array

@@ -10,16 +10,16 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from edge.client import TeacherClient
+from edge.asking.client import TeacherClient
+from edge.asking.teacher import Reply
 from edge.config import Config
 from edge.evaluation import evaluate
-from edge.journal import Journal
-from edge.local_images import LocalImages, local_images, some_images
+from edge.images.local_images import LocalImages, local_images, some_images
 from edge.report.page import write_report
 from edge.run import run
 from edge.run_folder import RunFolder
-from edge.teacher import Reply
 from edge.training import Watcher
+from edge.transfer_set.journal import Journal
 from shared import architectures
 from shared.errors import (
     ForeignAnswer,
@@ -32,7 +32,7 @@ from shared.errors import (
 )
 from shared.protocol import IMAGES, LABEL, LOGITS, ModelMetadata, TensorMetadata
 from tests.conftest import LiveServer, Serve
-from tests.edge.pictures import write_pictures
+from tests.edge.images.pictures import write_pictures
 from tests.edge.small import small_config
 from tests.fakes import LinearTeacher
 

@@ -11,7 +11,7 @@ from edge.commands.options import data_source
 from edge.run_folder import RunFolder
 from shared.errors import InvalidConfig
 from tests.conftest import LiveServer, Serve
-from tests.edge.pictures import write_pictures
+from tests.edge.images.pictures import write_pictures
 from tests.fakes import LinearTeacher
 
 TINY = """

@@ -9,24 +9,24 @@ import pytest
 import torch
 from pydantic import SecretStr
 
-from edge import transfer_file
-from edge.client import TeacherClient
+from edge.asking.client import TeacherClient
 from edge.config import Config
 from edge.evaluation import evaluate
 from edge.gan import Generator
-from edge.journal import Journal
 from edge.replay import Source, changed, open_source, replay
 from edge.report.page import write_report
 from edge.run import run
 from edge.run_folder import RunFolder
-from edge.run_pairs import import_pairs, run_pairs
 from edge.training import Watcher
+from edge.transfer_set import transfer_file
+from edge.transfer_set.journal import Journal
+from edge.transfer_set.run_pairs import import_pairs, run_pairs
 from shared import checkpoints
 from shared.errors import InvalidCheckpoint, InvalidConfig, MekdError, RunMismatch, Stopped
 from shared.protocol import LABEL, LOGITS, PROBABILITIES
 from tests.conftest import Serve
 from tests.edge.small import small_config
-from tests.edge.storing import FreeTeacher, finished_run, stored
+from tests.edge.transfer_set.storing import FreeTeacher, finished_run, stored
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_with_the_server_gone_a_replay_gives_the_online_runs_student_bit_for_bit
 
 
 def test_a_replay_does_not_even_know_how_to_ask() -> None:
-    code = "import sys, edge.replay; assert not {'edge.client', 'edge.exchange'} & set(sys.modules)"
+    code = "import sys, edge.replay; assert not {'edge.asking.client', 'edge.asking.exchange'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import SecretStr
 from rich.console import Console
 
-from edge.client import TeacherClient
+from edge.asking.client import TeacherClient
 from edge.evaluation import evaluate
 from edge.replay import changed, open_source, replay
 from edge.report import charts

@@ -8,9 +8,9 @@ from PIL import Image
 from torch import nn
 
 from edge.distillation import split
-from edge.journal import Payment
 from edge.report import by_queries, charts, figures, pictures
-from edge.stored_pairs import Kind, StoredPairs
+from edge.transfer_set.journal import Payment
+from edge.transfer_set.stored_pairs import Kind, StoredPairs
 from tests.edge.html_page import Page
 from tests.edge.small import small_config
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from pydantic import SecretStr
 
-from edge.client import TeacherClient
+from edge.asking.client import TeacherClient
 from edge.config import Config
-from edge.journal import Journal
-from edge.plan import choose_output
+from edge.planning.plan import choose_output
 from edge.run import run
 from edge.run_folder import RunFolder
 from edge.training import Watcher
+from edge.transfer_set.journal import Journal
 from shared.errors import (
     BudgetTooSmall,
     InvalidConfig,

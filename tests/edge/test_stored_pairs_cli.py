@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from edge import transfer_file
 from edge.cli import app
 from edge.run_folder import RunFolder
-from edge.run_pairs import run_pairs
-from edge.stored_pairs import joined
+from edge.transfer_set import transfer_file
+from edge.transfer_set.run_pairs import run_pairs
+from edge.transfer_set.stored_pairs import joined
 from shared.errors import InvalidCheckpoint, InvalidConfig, RunMismatch
 from tests.conftest import LiveServer
-from tests.edge.storing import finished_run, stored
+from tests.edge.transfer_set.storing import finished_run, stored
 
 TINY = """
 budget = 100

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 from tensorboardX.proto.event_pb2 import Event
 
-from edge.client import TeacherClient
+from edge.asking.client import TeacherClient
 from edge.run import run
 from edge.run_folder import RunFolder
 from edge.tensorboard import EventFiles

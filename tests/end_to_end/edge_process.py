@@ -15,11 +15,18 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from edge.cli import main
-from edge.journal import Journal
+from edge.transfer_set.journal import Journal
 
 SECONDS = 120
 """After which whatever is waited for is not going to happen."""
-IMPORTED = ("edge.run", "edge.evaluation", "edge.client", "edge.progress", "edge.report.summary", "torch._dynamo")
+IMPORTED = (
+    "edge.run",
+    "edge.evaluation",
+    "edge.asking.client",
+    "edge.progress",
+    "edge.report.summary",
+    "torch._dynamo",
+)
 """What the commands import when they are called, and torch when it optimises."""
 
 _context = multiprocessing.get_context("forkserver")

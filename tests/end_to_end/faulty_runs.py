@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from edge import deprivatization
-from edge.client import TeacherClient
+from edge.asking.client import TeacherClient
 from edge.evaluation import evaluate
-from edge.journal import Images, Journal
 from edge.run import run
 from edge.run_folder import RunFolder
 from edge.training import Watcher
+from edge.transfer_set.journal import Images, Journal
 from shared import architectures
 from shared.errors import MekdError
 from tests.chaos_proxy import ChaosProxy, Fault

@@ -101,7 +101,7 @@ def a_hidden_output(case: Case) -> Input:
 
 
 def an_unknown_response(case: Case) -> Input:
-    return case.distill("--response", "hard"), case.key()
+    return case.distill("--config", case.write("c.toml", "response = 'hard'")), case.key()
 
 
 def an_unknown_dataset(case: Case) -> Input:

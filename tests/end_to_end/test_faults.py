@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from edge.client import TeacherClient
-from edge.exchange import BACK_OFF_FIRST, BACK_OFF_LAST
-from edge.journal import Journal
-from edge.oracle import Oracle
+from edge.asking.client import TeacherClient
+from edge.asking.exchange import BACK_OFF_FIRST, BACK_OFF_LAST
+from edge.asking.oracle import Oracle
+from edge.transfer_set.journal import Journal
 from shared.errors import ApiError, BudgetExhausted, InternalError, OutputNotAllowed, Unauthorized
 from shared.protocol import LOGITS
 from tests.chaos_proxy import ChaosProxy, Fault

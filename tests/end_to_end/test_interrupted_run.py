@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from edge.client import TeacherClient
+from edge.asking.client import TeacherClient
 from edge.experiments.local_cloud import LocalCloud
-from edge.journal import Journal
+from edge.transfer_set.journal import Journal
 from shared import architectures, checkpoints
 from shared.errors import Stopped
 from shared.seeding import seed_initial_weights

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.journal import Journal
 from edge.run_folder import RunFolder
+from edge.transfer_set.journal import Journal
 from tests.chaos_proxy import ChaosProxy, Fault
 from tests.conftest import LiveServer, running
 from tests.end_to_end.edge_process import EdgeProcess, answers, paid

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.client import TeacherClient
+from edge.asking.client import TeacherClient
+from edge.asking.oracle import Oracle
 from edge.experiments.local_cloud import LocalCloud
-from edge.journal import Journal
-from edge.oracle import Oracle
+from edge.transfer_set.journal import Journal
 from shared import architectures, checkpoints
 from shared.errors import InvalidConfig, Unreachable
 from shared.protocol import LOGITS

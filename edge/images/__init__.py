@@ -1,0 +1,1 @@
+"""The images of this device: datasets by name, folders and files of one's own."""
