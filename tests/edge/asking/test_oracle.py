@@ -258,7 +258,7 @@ def test_a_rate_limit_is_waited_for_as_long_as_the_server_says(live_server: Live
 
 def test_the_same_key_asked_twice_at_once_waits_for_the_first_and_gets_its_answer(serve: Serve) -> None:
     teacher = HeldTeacher()
-    server = serve(teacher)
+    server = serve(teacher, duplicate_seconds=0.2)
     key, images, replies = server.make_key(), some_images(4), list[NDArray[np.float32]]()
 
     def ask() -> None:
