@@ -26,9 +26,10 @@ from edge.config import Config, Deprivatization
 from edge.gan import Average, Discriminator, Generator
 from edge.images.local_images import LocalImages
 from edge.losses import discriminator_loss, generator_loss, information_maximisation_loss
-from edge.training import Curves, Stateful, Training, Watcher
+from edge.training import Curves, Training, Watcher
 from edge.transfer_set.journal import TransferSet
 from shared import compute, pixels, seeding
+from shared.training_state import Stateful
 
 STAGE = "deprivatization"
 

@@ -22,10 +22,11 @@ from edge.config import Config
 from edge.deprivatization import Ask, generate
 from edge.gan import Generator
 from edge.losses import image_loss, kl_loss, label_loss
-from edge.training import Curves, Stateful, Training, Watcher
+from edge.training import Curves, Training, Watcher
 from edge.transfer_set.journal import TransferSet
 from shared import architectures, compute, metrics, pixels, seeding
 from shared.protocol import LABEL
+from shared.training_state import Stateful
 
 STAGE = "distillation"
 WARM_UP = 0.1

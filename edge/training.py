@@ -1,17 +1,15 @@
 """A training loop that can be stopped between two steps and resumed there, without knowing what it trains."""
 
-import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol
+from typing import ParamSpec
 
-import torch
-
-from shared.checkpoints import write_atomically
-from shared.errors import InvalidCheckpoint, Stopped
+from shared import training_state
+from shared.errors import Stopped
 from shared.protocol import Usage
+from shared.training_state import Progress, Stateful
 
 P = ParamSpec("P")
 
@@ -19,16 +17,6 @@ Curves = dict[str, list[tuple[int, float]]]
 """By name, (step, value) pairs."""
 
 SAVE_EVERY_SECONDS = 15.0
-
-
-class Stateful(Protocol):
-    """What a module, an optimiser and a scheduler have in common."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything needed to go on."""
-
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
-        """Go on from there."""
 
 
 @dataclass
@@ -92,7 +80,9 @@ class Training:
             Stopped: between two steps, the state saved.
             InvalidCheckpoint: the kept state cannot be read.
         """
-        done, saved = self._restore(), time.monotonic()
+        done, curves = training_state.restore(self.path, self.stage, self.parts)
+        self.curves.update(curves)
+        saved = time.monotonic()
         self.watcher.on_start(self.stage, self.curves)
         while done < steps:
             if self.watcher.should_stop():
@@ -111,27 +101,5 @@ class Training:
         return self.curves
 
     def _save(self, done: int) -> None:
-        if self.path is None:
-            return
-        state = {name: part.state_dict() for name, part in self.parts.items()}
-        buffer = io.BytesIO()
-        torch.save({"stage": self.stage, "done": done, "curves": self.curves, "parts": state}, buffer)
-        write_atomically(self.path, buffer.getvalue())
-
-    def _restore(self) -> int:
-        if self.path is None or not self.path.exists():
-            return 0
-        try:
-            saved = torch.load(self.path, weights_only=True, map_location="cpu")
-            if saved["stage"] != self.stage:
-                raise ValueError
-            curves, done = dict(saved["curves"]), int(saved["done"])
-            for name, part in self.parts.items():
-                part.load_state_dict(saved["parts"][name])
-        except Exception as error:  # torch.load has no error of its own; whatever it is, the file is of no use
-            raise InvalidCheckpoint(
-                f"{self.path} is not a readable state of {self.stage} ({type(error).__name__}). "
-                "Delete it to start this stage anew; answers that were paid for are kept elsewhere."
-            ) from None
-        self.curves.update(curves)
-        return done
+        if self.path:
+            training_state.save(self.path, self.stage, self.parts, Progress(done, self.curves))

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from server import training_state
-from shared import architectures, compute, metrics, pixels
+from shared import architectures, compute, metrics, pixels, training_state
 from shared.datasets import Dataset, Labelled
 from shared.errors import Stopped
 from shared.seeding import rng, seed_initial_weights
+from shared.training_state import Progress, Stateful
 
 # Chosen for digits on a held-out quarter of the cloud's part, three seeds each.
 BATCH = 64
@@ -34,7 +34,8 @@ PHOTOGRAPHS = ("cifar10", "cifar100", "tiny-imagenet", "imagenet")
 PHOTOGRAPHS_WEIGHT_DECAY = 5e-4
 PHOTOGRAPHS_EPOCHS = 60
 
-# These two hardly learn at that rate (digits, 6 epochs); Tian et al. give them a fifth of the others'.
+# Tian et al. give these two a fifth of the others' rate. Digits, on a held-out quarter of the cloud's part, 8 epochs,
+# mean of three seeds: mobilenetv2 25 % against 18 %, shufflenetv1 63 % against 35 %.
 LIGHT = ("mobilenetv2", "shufflenetv1")
 LIGHT_LEARNING_RATE = 0.02
 
@@ -94,9 +95,9 @@ def train(
     rate = LIGHT_LEARNING_RATE if architecture in LIGHT else PEAK_LEARNING_RATE
     optimizer = torch.optim.SGD(model.parameters(), rate, momentum=MOMENTUM, weight_decay=decay, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=epochs * batches)
-    parts: dict[str, training_state.Stateful] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     training = f"{architecture} on {dataset.name}, {epochs} epochs, seed {seed}"
-    done, saved = training_state.restore(state, training, parts) if state else 0, time.monotonic()
+    done, saved = training_state.restore(state, training, parts).done, time.monotonic()
     model.train()
     try:
         for epoch in range(done // batches, epochs):
@@ -116,7 +117,7 @@ def train(
                 schedule.step()
                 done += 1
                 if state and time.monotonic() - saved >= save_every:
-                    training_state.save(state, training, done, parts)
+                    training_state.save(state, training, parts, Progress(done, {}))
                     saved = time.monotonic()
                 on_step(done, loss.item())
     except KeyboardInterrupt:

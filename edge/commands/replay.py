@@ -18,6 +18,9 @@ from edge.commands.options import (
     prepare_torch,
     show,
 )
+from edge.commands.student_flags import seed_flag, student_flag, weight_flag
+
+THE_RUNS = "the run's"
 
 
 def replay(
@@ -40,37 +43,15 @@ def replay(
         Path | None,
         typer.Option(
             help="File of the generator for the image term.",
-            show_default="the run's",
+            show_default=THE_RUNS,
             metavar="FILE",
             rich_help_panel=SOURCE,
         ),
     ] = None,
-    student: Annotated[
-        str | None,
-        typer.Option(help="Architecture of the student.", show_default="the run's", rich_help_panel=STUDENT),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Decides every random draw.", show_default="the run's", min=0, rich_help_panel=STUDENT),
-    ] = None,
-    image_weight: Annotated[
-        float | None,
-        typer.Option(
-            help="Weight of the image term; 0 switches it off.",
-            show_default="the run's",
-            min=0,
-            rich_help_panel=STUDENT,
-        ),
-    ] = None,
-    kl_weight: Annotated[
-        float | None,
-        typer.Option(
-            help="Weight of the KL term; 0 switches it off.",
-            show_default="the run's",
-            min=0,
-            rich_help_panel=STUDENT,
-        ),
-    ] = None,
+    student: Annotated[str | None, student_flag(THE_RUNS)] = None,
+    seed: Annotated[int | None, seed_flag(THE_RUNS)] = None,
+    image_weight: Annotated[float | None, weight_flag("the image term", THE_RUNS)] = None,
+    kl_weight: Annotated[float | None, weight_flag("the KL term", THE_RUNS)] = None,
     config: Annotated[
         Path | None,
         typer.Option(

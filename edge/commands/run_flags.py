@@ -8,6 +8,7 @@ import typer
 from edge.commands import completion
 from edge.commands.flag_groups import with_flags
 from edge.commands.options import SOURCE, STUDENT, TEACHER, DataRoot, data_source, given
+from edge.commands.student_flags import seed_flag, student_flag, weight_flag
 from edge.config import Config, resolve
 
 
@@ -58,52 +59,11 @@ def choose(
             rich_help_panel=TEACHER,
         ),
     ] = None,
-    student: Annotated[
-        str | None,
-        typer.Option(
-            help="Architecture of the student: resnet8, resnet20, vgg11, mobilenetv2, shufflenetv2, ...",
-            show_default="resnet8",
-            metavar="NAME",
-            rich_help_panel=STUDENT,
-            autocompletion=completion.students,
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Decides every random draw.", show_default="0", metavar="NUMBER", min=0, rich_help_panel=STUDENT
-        ),
-    ] = None,
-    image_weight: Annotated[
-        float | None,
-        typer.Option(
-            help="Weight of the image term; 0 switches it off.",
-            show_default="0.01",
-            metavar="WEIGHT",
-            min=0,
-            rich_help_panel=STUDENT,
-        ),
-    ] = None,
-    kl_weight: Annotated[
-        float | None,
-        typer.Option(
-            help="Weight of the KL term; 0 switches it off.",
-            show_default="1",
-            metavar="WEIGHT",
-            min=0,
-            rich_help_panel=STUDENT,
-        ),
-    ] = None,
-    im_weight: Annotated[
-        float | None,
-        typer.Option(
-            help="Weight of the IM term of step 1; 0 switches it and its queries off.",
-            show_default="0.5",
-            metavar="WEIGHT",
-            min=0,
-            rich_help_panel=STUDENT,
-        ),
-    ] = None,
+    student: Annotated[str | None, student_flag("resnet8")] = None,
+    seed: Annotated[int | None, seed_flag("0")] = None,
+    image_weight: Annotated[float | None, weight_flag("the image term", "0.01")] = None,
+    kl_weight: Annotated[float | None, weight_flag("the KL term", "1")] = None,
+    im_weight: Annotated[float | None, weight_flag("the IM term of step 1", "0.5")] = None,
     config: Annotated[
         Path | None,
         typer.Option(

@@ -20,6 +20,18 @@ SMALL = {
     "distillation": {"steps": 12, "batch": 8, "evaluate_every": 4},
 }
 
+TINY = """
+budget = 100
+[deprivatization]
+steps = 6
+batch = 8
+width = 8
+[distillation]
+steps = 6
+batch = 8
+"""
+"""A config file that takes a second."""
+
 
 def small_config(**changes: Any) -> Config:
     return parse(merge(merge(Config().model_dump(), SMALL), changes))

@@ -26,17 +26,7 @@ from shared import architectures, datasets
 from shared.errors import InvalidConfig
 from shared.protocol import Usage
 from tests.conftest import LiveServer
-
-TINY = """
-budget = 100
-[deprivatization]
-steps = 6
-batch = 8
-width = 8
-[distillation]
-steps = 6
-batch = 8
-"""
+from tests.edge.small import TINY
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ EDGE = Path(edge.cli.__file__).parent
 PAGE = (EDGE / "README.md").read_text()
 COMMANDS: dict[str, Any] = getattr(typer.main.get_command(edge.cli.app), "commands")  # noqa: B009 - typer's own type
 FENCES = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-OTHER_PROGRAMS = ("pip ", "tensorboard ", "export ")
+OTHER_PROGRAMS = ("pip ", "python ", "tensorboard ", "export ")
 
 
 def section(title: str) -> str:

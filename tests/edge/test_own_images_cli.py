@@ -12,18 +12,8 @@ from edge.run_folder import RunFolder
 from shared.errors import InvalidConfig
 from tests.conftest import LiveServer, Serve
 from tests.edge.images.pictures import write_pictures
+from tests.edge.small import TINY
 from tests.fakes import LinearTeacher
-
-TINY = """
-budget = 100
-[deprivatization]
-steps = 6
-batch = 8
-width = 8
-[distillation]
-steps = 6
-batch = 8
-"""
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edge.training import Training, Watcher
-from shared.errors import InvalidCheckpoint, Stopped
+from shared.errors import InvalidCheckpoint, RunMismatch, Stopped
 
 
 class Sum:
@@ -87,7 +87,7 @@ def test_without_a_path_nothing_is_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut off", "text", "another stage", "no curves", "a list"])
+@pytest.mark.parametrize("damage", ["empty", "cut off", "text", "no curves", "a list"])
 def test_a_state_that_cannot_be_read_is_said_with_a_way_out(path: Path, damage: str) -> None:
     stopped(path, 3)
     whole = path.read_bytes()
@@ -99,15 +99,20 @@ def test_a_state_that_cannot_be_read_is_said_with_a_way_out(path: Path, damage: 
             path.write_bytes(whole[: len(whole) // 2])
         case "text":
             path.write_text("no state")
-        case "another stage":
-            torch.save(sound | {"stage": "elsewhere"}, path)
         case "no curves":
-            torch.save({name: value for name, value in sound.items() if name != "curves"}, path)
+            torch.save({name: value for name, value in sound.items() if name != "record"}, path)
         case "a list":
             torch.save([1, 2], path)
     part = Sum()
     with pytest.raises(InvalidCheckpoint, match=r"stage\.state is not a readable state of stage .*Delete it"):
         Training("stage", {"sum": part}, path).run(9, part.step)
+
+
+def test_the_state_of_another_stage_is_refused(path: Path) -> None:
+    stopped(path, 3)
+    part = Sum()
+    with pytest.raises(RunMismatch, match=r"an unfinished training: stage\. Asked for is: elsewhere"):
+        Training("elsewhere", {"sum": part}, path).run(9, part.step)
 
 
 def test_a_state_that_would_run_code_is_refused(path: Path, tmp_path: Path) -> None:

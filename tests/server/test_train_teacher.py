@@ -105,7 +105,7 @@ def test_the_state_of_another_training_is_refused(few: Dataset, tmp_path: Path) 
 def test_a_broken_state_is_said(few: Dataset, tmp_path: Path, content: bytes) -> None:
     state = tmp_path / "state"
     state.write_bytes(content)
-    with pytest.raises(InvalidCheckpoint, match="Delete it to start anew"):
+    with pytest.raises(InvalidCheckpoint, match="Delete it to start this training anew"):
         train_teacher.train(few, "resnet8", epochs=1, seed=1, state=state)
 
 

@@ -13,25 +13,15 @@ from edge.report.summary import run_table
 from edge.run_folder import RunFolder
 from shared.errors import BudgetTooSmall, InvalidConfig, OutputNotAllowed
 from tests.conftest import LiveServer
+from tests.edge.small import TINY
 from tests.fakes import LinearTeacher
 from tests.foreign_oip_server import Dialect, ForeignServer
-
-SMALL = """
-budget = 100
-[deprivatization]
-steps = 6
-batch = 8
-width = 8
-[distillation]
-steps = 6
-batch = 8
-"""
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     path = tmp_path / "small.toml"
-    path.write_text(SMALL)
+    path.write_text(TINY)
     return path
 
 

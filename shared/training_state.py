@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -21,36 +21,44 @@ class Stateful(Protocol):
         """Go on from there."""
 
 
-def save(path: Path, training: str, done: int, parts: Mapping[str, Stateful]) -> None:
-    """Write the state after `done` steps; `training` tells what is trained, and how."""
+class Progress(NamedTuple):
+    """How far a training has come: steps done, and what it has measured so far."""
+
+    done: int
+    record: dict[str, Any]
+
+
+def save(path: Path, training: str, parts: Mapping[str, Stateful], progress: Progress) -> None:
+    """Write the state; `training` tells what is trained, and how."""
     state = {name: part.state_dict() for name, part in parts.items()}
     buffer = io.BytesIO()
-    torch.save({"training": training, "done": done, "parts": state}, buffer)
+    torch.save({"training": training, "parts": state, **progress._asdict()}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def restore(path: Path, training: str, parts: Mapping[str, Stateful]) -> int:
-    """Put the state back into `parts`; returns the steps done, 0 where there is no file.
+def restore(path: Path | None, training: str, parts: Mapping[str, Stateful]) -> Progress:
+    """Put the state back into `parts`; where there is no file, nothing is done yet.
 
     Raises:
         RunMismatch: the file is another training's.
         InvalidCheckpoint: it cannot be read.
     """
-    if not path.exists():
-        return 0
+    if path is None or not path.exists():
+        return Progress(0, {})
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
-        theirs, done = str(saved["training"]), int(saved["done"])
+        theirs, progress = str(saved["training"]), Progress(int(saved["done"]), dict(saved["record"]))
         if theirs == training:
             for name, part in parts.items():
                 part.load_state_dict(saved["parts"][name])
     except Exception as error:  # torch.load has no error of its own; whatever it is, the file is of no use
         raise InvalidCheckpoint(
-            f"{path} is not a readable state of a training ({type(error).__name__}). Delete it to start anew."
+            f"{path} is not a readable state of {training} ({type(error).__name__}). "
+            "Delete it to start this training anew; answers that were paid for are kept elsewhere."
         ) from None
     if theirs != training:
         raise RunMismatch(
             f"{path} holds an unfinished training: {theirs}. Asked for is: {training}. "
             "Finish that one with its own command, delete the file, or choose another --out."
         )
-    return done
+    return progress
