@@ -12,19 +12,51 @@ from shared.protocol import LABEL, PROBABILITIES
 
 PROBABILITY_FLOOR = 1e-8
 """Smallest probability taken at its word; log p of anything below says more about rounding than about the image."""
+MOST_DECIMALS = 6
+"""Finer roundings cannot be told from float32."""
+SINGLE_PRECISION = 1e-7
+"""How far a rounded number below 1 may be from itself in float32."""
 
 
 def target_logits(answers: torch.Tensor, output: str, classes: int) -> torch.Tensor:
     """Answers -> logits [N, K]: what the student is to reproduce.
 
-    Logits are taken as they are. Probabilities know the logits up to a constant, so log p is centred. A label becomes
-    a one-hot vector, which is no logit but the mean of a distribution; see `latents`.
+    Logits are taken as they are. Probabilities know the logits up to a constant, so log p is centred; zeros are
+    filled in first. A label becomes a one-hot vector, which is no logit but the mean of a distribution; see `latents`.
     """
     if output == LABEL:
         return F.one_hot(answers.long(), classes).float()
     if output == PROBABILITIES:
-        return centred(answers.clamp_min(PROBABILITY_FLOOR).log())
+        return centred(filled_in(answers).log())
     return answers
+
+
+def filled_in(probability_NK: torch.Tensor) -> torch.Tensor:
+    """Probabilities [N, K] with a guess in the place of every zero, so that their logarithms are of use.
+
+    A zero is what the server did not tell. Rounded answers hide what is below half a rounding step: that half is the
+    guess. Top-k answers hide the least likely classes, whose mass is missing from the sum: it is spread evenly, and
+    no class gets more than the least likely one that was told.
+    """
+    hidden_NK = probability_NK == 0
+    if step := rounding_step(probability_NK):
+        guess_N1 = torch.full_like(probability_NK[:, :1], step / 2)
+    else:
+        missing_N1 = (1 - probability_NK.sum(1, keepdim=True)).clamp_min(0)
+        least_N1 = probability_NK.masked_fill(hidden_NK, 1.0).amin(1, keepdim=True)
+        guess_N1 = torch.minimum(missing_N1 / hidden_NK.sum(1, keepdim=True).clamp_min(1), least_N1)
+    return torch.where(hidden_NK, guess_N1, probability_NK).clamp_min(PROBABILITY_FLOOR)
+
+
+def rounding_step(probability_NK: torch.Tensor) -> float | None:
+    """The power of ten to whose multiples all probabilities were rounded; None where they were not."""
+    told = probability_NK[(probability_NK > 0) & (probability_NK < 1)].double()
+    for decimals in range(1, MOST_DECIMALS + 1):
+        multiples = told * 10**decimals
+        whole = multiples.round()
+        if len(told) and whole.min() >= 1 and (multiples - whole).abs().max() < SINGLE_PRECISION * 10**decimals:
+            return float(10**-decimals)
+    return None
 
 
 def labels(answers: torch.Tensor, output: str) -> torch.Tensor:

@@ -12,8 +12,10 @@ from edge.answers import (
     PROBABILITY_FLOOR,
     centred,
     confidence,
+    filled_in,
     labels,
     latents,
+    rounding_step,
     simplex_latents,
     target_latents,
     target_logits,
@@ -44,6 +46,43 @@ def test_a_probability_below_the_floor_counts_as_the_floor() -> None:
     expected = [-2 * low / 3, low - 2 * low / 3, low - 2 * low / 3]
     assert target_NK[0].tolist() == pytest.approx(expected)
     assert target_NK.isfinite().all()
+
+
+ANSWERS_NK = torch.tensor([[3.0, 2.0, 1.0, 0.5, -0.5], [2.5, 2.25, 1.5, 1.0, 0.25]]).softmax(1)
+
+
+def test_mass_that_top_k_hides_is_spread_over_the_hidden_classes() -> None:
+    top_3 = ANSWERS_NK.clone()
+    top_3[:, 3:] = 0
+    filled = filled_in(top_3)
+    assert torch.equal(filled[:, :3], ANSWERS_NK[:, :3])
+    torch.testing.assert_close(filled[:, 3:], ANSWERS_NK[:, 3:].mean(1, keepdim=True).expand(2, 2))
+    torch.testing.assert_close(filled.sum(1), torch.ones(2))
+
+
+def test_no_hidden_class_gets_more_than_the_least_likely_one_that_was_told() -> None:
+    filled = filled_in(torch.tensor([[0.412345, 0.1012345, 0.0, 0.0]]))
+    assert filled[0, 2:].tolist() == pytest.approx([0.1012345] * 2)
+
+
+@pytest.mark.parametrize("decimals", range(1, 7))
+def test_what_rounding_hides_counts_as_half_a_step(decimals: int) -> None:
+    logits_NK = 6 * torch.randn(40, K, generator=torch.Generator().manual_seed(decimals), dtype=torch.float64)
+    rounded_NK = torch.from_numpy(
+        logits_NK.softmax(1).numpy().round(decimals).astype(np.float32)
+    )  # as the server does
+    hidden = rounded_NK == 0
+    assert hidden.any() and rounding_step(rounded_NK) == pytest.approx(10.0**-decimals)
+    filled = filled_in(rounded_NK)
+    assert torch.equal(filled[~hidden], rounded_NK[~hidden])
+    assert filled[hidden].tolist() == pytest.approx([10.0**-decimals / 2] * int(hidden.sum()))
+
+
+def test_exact_probabilities_are_not_taken_for_rounded_ones() -> None:
+    assert rounding_step(ANSWERS_NK) is None
+    exact_NK = torch.randn(40, K, generator=torch.Generator().manual_seed(0)).softmax(1)
+    assert rounding_step(exact_NK) is None and torch.equal(filled_in(exact_NK), exact_NK)
+    assert rounding_step(torch.eye(3)) is None
 
 
 def test_the_class_of_an_answer_is_the_same_under_every_response_policy() -> None:
