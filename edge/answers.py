@@ -22,7 +22,8 @@ def target_logits(answers: torch.Tensor, output: str, classes: int) -> torch.Ten
     """Answers -> logits [N, K]: what the student is to reproduce.
 
     Logits are taken as they are. Probabilities know the logits up to a constant, so log p is centred; zeros are
-    filled in first. A label becomes a one-hot vector, which is no logit but the mean of a distribution; see `latents`.
+    filled in first. A label becomes a one-hot vector, which is no logit but the mean of a distribution; see
+    `latents`.
     """
     if output == LABEL:
         return F.one_hot(answers.long(), classes).float()
