@@ -193,14 +193,29 @@ def _from_json(tensor: Tensor, dtype: np.dtype[Any], count: int) -> Array:
     if len(flat) != count:
         raise _Malformed(f"tensor '{tensor.name}' of shape {tensor.shape} needs {count} values, not {len(flat)}")
     if dtype.kind == "f":
-        largest = float(np.finfo(dtype).max)
-        if not all(type(value) in (int, float) and abs(value) <= largest for value in flat):
+        numbers = _real_numbers(flat, dtype)
+        if numbers is None:
             raise _Malformed(f"tensor '{tensor.name}' must hold finite numbers that fit {tensor.datatype}")
-    else:
-        limits = np.iinfo(dtype)
-        if not all(type(value) is int and limits.min <= value <= limits.max for value in flat):
-            raise _Malformed(f"tensor '{tensor.name}' must hold integers from {limits.min} to {limits.max}")
+        return numbers.reshape(tensor.shape)
+    limits = np.iinfo(dtype)
+    if not all(type(value) is int and limits.min <= value <= limits.max for value in flat):
+        raise _Malformed(f"tensor '{tensor.name}' must hold integers from {limits.min} to {limits.max}")
     return np.array(flat, dtype).reshape(tensor.shape)
+
+
+def _real_numbers(flat: list[Any], dtype: np.dtype[Any]) -> Array | None:
+    """The values, rounded to `dtype`; None where one is no number, or is not finite *after* rounding.
+
+    Written with few digits, the largest float32 is 3.4028235e+38, which is a little more than itself.
+    """
+    if not all(type(value) in (int, float) for value in flat):
+        return None
+    try:
+        with np.errstate(over="ignore"):
+            numbers = np.array(flat, np.float64).astype(dtype)
+    except OverflowError:  # an integer of more than 308 digits
+        return None
+    return numbers if np.isfinite(numbers).all() else None
 
 
 def _flatten(data: list[Any], limit: int, name: str) -> list[Any]:

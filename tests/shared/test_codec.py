@@ -181,6 +181,14 @@ def test_nearly_right_responses_decode_or_are_foreign(document: Any, blob: bytes
         assert all(array.dtype in codec.DATATYPES.values() for array in values.values())
 
 
+def test_the_largest_float32_comes_back_from_json_and_what_rounds_beyond_it_does_not() -> None:
+    largest = np.array([[np.finfo(np.float32).max, np.finfo(np.float32).min, 3.4028233e38, 1e-45]], np.float32)
+    message = encode_response("m", "1", {LOGITS: (largest, False)})
+    np.testing.assert_array_equal(decode_response(message.body, None)[LOGITS], largest)
+    with pytest.raises(ForeignAnswer, match="fit FP32"):
+        decode_response(message.body.replace(b"3.4028235e+38", b"3.4028236e+38"), None)
+
+
 @pytest.mark.parametrize("value", [10**400, -(10**400), 1e39, float("nan"), float("inf")])
 def test_json_numbers_that_do_not_fit_float32_are_foreign(value: float) -> None:
     tensor = {"name": LOGITS, "datatype": "FP32", "shape": [1, 1], "data": [value]}
