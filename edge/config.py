@@ -90,6 +90,8 @@ class Config(Section):
     shift: int | None = Field(default=None, ge=0)
     """Pixels by which training may move an image without changing its class; None leaves it to the dataset, and is a
     sixteenth of the shorter side for a folder."""
+    flip: bool | None = None
+    """Whether training may swap left and right; None leaves it to the dataset, and does not of a folder."""
     response: Literal["soft", "top1"] = "soft"
     """What is asked of the teacher: its logits or probabilities, or its class alone."""
     budget: int = Field(default=2000, ge=2)

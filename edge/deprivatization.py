@@ -64,7 +64,7 @@ class Emulation:
     def __init__(self, local: LocalImages, ask: Ask, config: Config) -> None:
         self.ask, self.config, self.seed = ask, config.deprivatization, config.seed
         self.device = compute.device()
-        self.shift, self.classes = local.shift, local.classes
+        self.augmentation, self.classes = local.augmentation, local.classes
         self.real_NCHW = torch.from_numpy(local.images).to(self.device)
         """uint8: a folder's images may fill a quarter of the memory that their floats would need."""
         seeding.seed_initial_weights(config.seed, STAGE)
@@ -118,8 +118,8 @@ class Emulation:
         return information_maximisation_loss(logit_B, self.confidence_M[pick_B])
 
     def _judge(self, x_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Real and generated images alike are seen through random shifts only."""
-        logit_B: torch.Tensor = self.discriminator(pixels.shift(x_BCHW, self.shift, rng))
+        """Real and generated images alike are seen through the same random changes only."""
+        logit_B: torch.Tensor = self.discriminator(self.augmentation(x_BCHW, rng))
         return logit_B
 
     def _learn_confidence(self, start: int, queries: int) -> None:

@@ -25,6 +25,7 @@ from edge.losses import image_loss, kl_loss, label_loss
 from edge.training import Curves, Training, Watcher
 from edge.transfer_set.journal import TransferSet
 from shared import architectures, compute, metrics, pixels, seeding
+from shared.augmentation import Augmentation
 from shared.protocol import LABEL
 from shared.training_state import Stateful
 
@@ -46,7 +47,7 @@ def distill(
     config: Config,
     *,
     classes: int,
-    shift: int,
+    augmentation: Augmentation,
     state: Path | None = None,
     watcher: Watcher | None = None,
 ) -> tuple[nn.Module, Curves]:
@@ -57,14 +58,14 @@ def distill(
         generator: step 1's, frozen; only the image term needs one.
         config: the run's.
         classes: K, which labels alone do not tell.
-        shift: pixels by which an image may move without changing its class.
+        augmentation: how an image may be changed without changing its class.
         state: file that keeps the training between two starts.
         watcher: told of every step, may ask for a stop.
 
     Raises:
         Stopped: the watcher asked for it; the state is saved.
     """
-    alignment = Alignment(pairs, generator, config, classes=classes, shift=shift)
+    alignment = Alignment(pairs, generator, config, classes=classes, augmentation=augmentation)
     training = Training(STAGE, alignment.parts(), state, watcher or Watcher())
     curves = training.run(config.distillation.steps, alignment.step)
     return alignment.best.student, curves
@@ -74,9 +75,15 @@ class Alignment:
     """The student while it learns."""
 
     def __init__(
-        self, pairs: TransferSet, generator: Generator | None, config: Config, *, classes: int, shift: int
+        self,
+        pairs: TransferSet,
+        generator: Generator | None,
+        config: Config,
+        *,
+        classes: int,
+        augmentation: Augmentation,
     ) -> None:
-        self.config, self.seed, self.shift = config.distillation, config.seed, shift
+        self.config, self.seed, self.augmentation = config.distillation, config.seed, augmentation
         self.device = compute.device()
         self.output = pairs.output
         answers = torch.from_numpy(np.array(pairs.answers)).to(self.device)
@@ -108,7 +115,7 @@ class Alignment:
         """One update of the student; now and then a look at the held-out answers."""
         rng = seeding.rng(self.seed, STAGE, done)
         pick_B = torch.randint(len(self.images_NCHW), (self.config.batch,), generator=rng).to(self.device)
-        x_BCHW = pixels.shift(self.images_NCHW[pick_B], self.shift, rng)
+        x_BCHW = self.augmentation(self.images_NCHW[pick_B], rng)
         logits_BK = self.student(x_BCHW.contiguous(memory_format=torch.channels_last))
 
         loss = torch.zeros((), device=self.device)

@@ -15,13 +15,19 @@ from edge.run_folder import RunFolder
 from edge.training import Watcher
 from edge.transfer_set.stored_pairs import IMPORTED, StoredPairs
 from shared import architectures, checkpoints, compute
+from shared.augmentation import Augmentation
 
 FEWEST_PAIRS = 2
 """One to learn from and one to select by."""
 
 
 def step_2(
-    folder: RunFolder, pairs: StoredPairs, generator: Generator | None, config: Config, shift: int, watcher: Watcher
+    folder: RunFolder,
+    pairs: StoredPairs,
+    generator: Generator | None,
+    config: Config,
+    augmentation: Augmentation,
+    watcher: Watcher,
 ) -> nn.Module:
     """The student that learns from `pairs`, with its curves kept in the folder; found there where it has learnt."""
     kind, state = pairs.kind, folder.state[distillation.STAGE]
@@ -33,7 +39,7 @@ def step_2(
         generator,
         config,
         classes=kind.classes,
-        shift=shift,
+        augmentation=augmentation,
         state=state,
         watcher=watcher,
     )

@@ -27,11 +27,12 @@ from edge.transfer_set.journal import Journal
 from edge.transfer_set.run_pairs import import_pairs, read_pairs
 from edge.transfer_set.stored_pairs import StoredPairs
 from shared import architectures
+from shared.augmentation import Augmentation
 from shared.checkpoints import write_atomically
 from shared.errors import InvalidConfig, RunMismatch
 from shared.protocol import LABEL
 
-OURS = {"budget", "student", "seed", "shift", "distillation"}
+OURS = {"budget", "student", "seed", "shift", "flip", "distillation"}
 """Fields of the config that a replay may change; the others tell how the pairs came about."""
 
 
@@ -101,7 +102,7 @@ def replay(source: Source, config: Config, out: Path, watcher: Watcher | None = 
     """
     watcher, folder, pairs = watcher or Watcher(), RunFolder(out), source.pairs
     generator = _checked_generator(source, config)
-    shift = _shift(source, config)
+    augmentation = _augmentation(source, config)
     architectures.build(config.student, channels=pairs.kind.image_shape[0], classes=pairs.kind.classes)
     if len(pairs) < FEWEST_PAIRS:
         raise InvalidConfig(f"{len(pairs)} stored pair is too few to learn from; use {FEWEST_PAIRS} or more.")
@@ -118,7 +119,7 @@ def replay(source: Source, config: Config, out: Path, watcher: Watcher | None = 
     import_pairs(pairs, folder, source.name)
     with Journal(folder.journal) as journal, EventFiles(folder.tensorboard) as event_files:
         with timed(journal, STAGE):
-            student = step_2(folder, pairs, generator, config, shift, watcher.and_(event_files.watcher()))
+            student = step_2(folder, pairs, generator, config, augmentation, watcher.and_(event_files.watcher()))
         took = seconds(journal, STAGE)
     results = {
         "replayed_from": replayed.document(),
@@ -149,14 +150,14 @@ def _checked_generator(source: Source, config: Config) -> Generator | None:
     return generator
 
 
-def _shift(source: Source, config: Config) -> int:
-    shift = source.pairs.kind.shift if config.shift is None else config.shift
-    if shift is None:
+def _augmentation(source: Source, config: Config) -> Augmentation:
+    kind = source.pairs.kind
+    if kind.shift is None and config.shift is None:
         raise InvalidConfig(
             f"{source.name} does not say by how many pixels its images may be moved. Give a --config that does, for "
             "instance with the line 'shift = 1'."
         )
-    return shift
+    return Augmentation(kind.shift or 0, kind.flip).overridden(config.shift, config.flip)
 
 
 def _stages(pairs: StoredPairs, took: float) -> dict[str, dict[str, Any]]:

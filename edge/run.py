@@ -61,7 +61,8 @@ def run(
         image_shape=local.image_shape,
         classes=local.classes,
         dataset=local.name,
-        shift=local.shift,
+        shift=local.augmentation.shift,
+        flip=local.augmentation.flip,
         teacher=metadata.name,
     )
     check_kind(folder, kind)
@@ -96,7 +97,7 @@ def run(
                     f"The key's budget ended after {journal.queries()} of {config.budget} queries, too few to learn "
                     "from: somebody else spends it too. Have it raised; the same command goes on from there."
                 )
-            student = step_2(folder, pairs, generator, config, local.shift, watcher)
+            student = step_2(folder, pairs, generator, config, local.augmentation, watcher)
         results = {
             "link": link.model_dump() if link else None,
             "prediction": prediction,

@@ -104,7 +104,8 @@ def train(
             random = rng(seed, "teacher", epoch)
             order_N = torch.randperm(len(images_NCHW), generator=random)[: batches * BATCH]
             for step, index_B in enumerate(order_N.chunk(batches), epoch * batches):
-                x_BCHW = _varied(images_NCHW[index_B], dataset, random)  # also draws what was drawn before `done`
+                x_BCHW = pixels.to_float(images_NCHW[index_B])
+                x_BCHW = dataset.augmentation(x_BCHW, random)  # also draws what was drawn before `done`
                 if step < done:
                     continue
                 torch.manual_seed(rng(seed, "teacher dropout", step).initial_seed())
@@ -141,9 +142,3 @@ def test_accuracy(model: torch.nn.Module, test: Labelled) -> float:
 
 def _batches(dataset: Dataset) -> int:
     return max(1, len(dataset.cloud.images) // BATCH)
-
-
-def _varied(images_BCHW: torch.Tensor, dataset: Dataset, random: torch.Generator) -> torch.Tensor:
-    """uint8 images as floats, moved and mirrored as far as their classes stay."""
-    x_BCHW = pixels.shift(pixels.to_float(images_BCHW), dataset.shift, random)
-    return pixels.flip(x_BCHW, random) if dataset.flip else x_BCHW

@@ -17,6 +17,7 @@ from edge.images.image_folder import list_images, read_images
 from edge.training import Watcher
 from edge.transfer_set.journal import Journal, digests
 from shared import datasets
+from shared.augmentation import Augmentation
 from shared.datasets import Images, Labelled
 from shared.errors import InvalidConfig, RunMismatch, UnknownDataset
 from shared.protocol import ModelMetadata
@@ -36,8 +37,8 @@ class LocalImages:
 
     name: str
     classes: int
-    shift: int
-    """Pixels by which an image may be moved without changing its class."""
+    augmentation: Augmentation
+    """How training may change an image without changing its class."""
     images: Images
 
     @property
@@ -67,8 +68,8 @@ def local_images(
     if config.dataset == FOLDER:
         return _own_images(config, data_root, metadata, watcher or Watcher())
     dataset = datasets.load(config.dataset, data_root)
-    shift = dataset.shift if config.shift is None else config.shift
-    return LocalImages(dataset.name, dataset.classes, shift, dataset.edge)
+    augmentation = dataset.augmentation.overridden(config.shift, config.flip)
+    return LocalImages(dataset.name, dataset.classes, augmentation, dataset.edge)
 
 
 def some_images(config: Config, data_root: Path | None, shape: tuple[int, int, int], count: int) -> Images | None:
@@ -138,8 +139,8 @@ def _own_images(config: Config, folder: Path | None, metadata: ModelMetadata, wa
         )
     images = read_images(listing.images, shape, watcher)
     watcher.on_remark(_description(images, len(listing.others)))
-    shift = max(1, min(height, width) // 16) if config.shift is None else config.shift
-    return LocalImages(FOLDER, classes, shift, images)
+    augmentation = Augmentation(max(1, min(height, width) // 16)).overridden(config.shift, config.flip)
+    return LocalImages(FOLDER, classes, augmentation, images)
 
 
 def _description(images: Images, others: int) -> str:

@@ -59,7 +59,7 @@ def time_steps(config: Config, local: LocalImages, output: str, held_out: int) -
     endless = config.distillation.model_copy(update={"evaluate_every": 2**62, "steps": 2**62})
     pairs = answered(generate(generator, z_NK))
     aligning = config.model_copy(update={"distillation": endless})
-    alignment = Alignment(pairs, generator, aligning, classes=local.classes, shift=local.shift)
+    alignment = Alignment(pairs, generator, aligning, classes=local.classes, augmentation=local.augmentation)
     distillation = _seconds(alignment.step, itertools.count())
     judged_NCHW = pixels.from_array(np.zeros((held_out, *local.image_shape), np.uint8)).to(alignment.device)
     selection = _seconds(lambda _: predict(alignment.student, judged_NCHW), itertools.repeat(0))

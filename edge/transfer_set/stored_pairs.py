@@ -41,6 +41,8 @@ class Kind(BaseModel):
     """Local images that the asked ones were made after."""
     shift: NonNegativeInt | None = None
     """Pixels by which an image may be moved without changing its class, where it is known."""
+    flip: bool = False
+    """Whether left and right may be swapped without changing it."""
     teacher: str | None = None
     """Model name on the server, where it is known."""
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from shared.augmentation import Augmentation
 from shared.errors import UnknownDataset
 
 Images = NDArray[np.uint8]
@@ -36,6 +37,11 @@ class Dataset:
     test: Labelled
     flip: bool = False
     """Whether left and right may be swapped without changing the class."""
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How training may change the images."""
+        return Augmentation(self.shift, self.flip)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

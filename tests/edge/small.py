@@ -40,7 +40,7 @@ def small_config(**changes: Any) -> Config:
 @cache
 def digits() -> LocalImages:
     """Nobody writes into it."""
-    return LocalImages("digits", K, whole_digits().shift, whole_digits().edge)
+    return LocalImages("digits", K, whole_digits().augmentation, whole_digits().edge)
 
 
 @cache

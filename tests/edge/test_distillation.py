@@ -15,6 +15,7 @@ from edge.gan import Generator
 from edge.training import Curves, Watcher
 from edge.transfer_set.journal import TransferSet
 from shared import pixels
+from shared.augmentation import Augmentation
 from shared.errors import InvalidConfig, Stopped
 from shared.protocol import LABEL, LOGITS, PROBABILITIES
 from shared.seeding import seed_initial_weights
@@ -43,7 +44,7 @@ def with_another_answer(pairs: TransferSet, place: int) -> TransferSet:
 
 def trained(pairs: TransferSet, generator: Generator | None, config: Config) -> tuple[list[torch.Tensor], Curves]:
     """Weights after the last step, whichever was selected, and curves."""
-    alignment = Alignment(pairs, generator, config, classes=K, shift=1)
+    alignment = Alignment(pairs, generator, config, classes=K, augmentation=Augmentation(1))
     curves: Curves = {}
     for done in range(config.distillation.steps):
         for name, value in alignment.step(done).items():
@@ -65,7 +66,7 @@ def test_a_student_learns_a_teacher_of_known_maths_from_every_kind_of_answer(
 ) -> None:
     teacher, images = Projection(output), np.concatenate([digits().images, whole_digits().cloud.images])
     config = small_config(distillation={"steps": 120, "batch": 64, "evaluate_every": 60})
-    student, curves = distill(teacher.pairs(images), generator, config, classes=K, shift=0)
+    student, curves = distill(teacher.pairs(images), generator, config, classes=K, augmentation=Augmentation(0))
     unseen = whole_digits().test.images
     agreement = (
         predict(student, pixels.from_array(unseen)).argmax(1).numpy() == teacher.logits(unseen).argmax(1)
@@ -133,28 +134,39 @@ def test_another_seed_holds_out_others() -> None:
 def test_the_grafted_generator_stays_as_step_1_left_it(generator: Generator, output: str) -> None:
     generator.train().requires_grad_(True)
     before = [tensor.clone() for tensor in state(generator)]
-    distill(pool(output), generator, small_config(), classes=K, shift=1)
+    distill(pool(output), generator, small_config(), classes=K, augmentation=Augmentation(1))
     assert equal(before, state(generator))
     assert all(parameter.grad is None for parameter in generator.parameters())
 
 
 def test_the_same_seed_gives_the_same_student_and_another_seed_another(generator: Generator) -> None:
     one, other, reseeded = (
-        state(distill(pool(), generator, small_config(seed=s), classes=K, shift=1)[0]) for s in (4, 4, 5)
+        state(distill(pool(), generator, small_config(seed=s), classes=K, augmentation=Augmentation(1))[0])
+        for s in (4, 4, 5)
     )
     assert equal(one, other) and not equal(one, reseeded)
 
 
 @pytest.mark.parametrize("steps", [0, 5, 11])
 def test_a_stopped_run_ends_as_the_undisturbed_one(generator: Generator, tmp_path: Path, steps: int) -> None:
-    student, curves = distill(pool(), generator, small_config(), classes=K, shift=1)
+    student, curves = distill(pool(), generator, small_config(), classes=K, augmentation=Augmentation(1))
     seen: list[int] = []
     watcher = Watcher(
         should_stop=lambda: len(seen) >= steps, on_step=lambda stage, done, total, values: seen.append(done)
     )
     with pytest.raises(Stopped, match=f"Stopped in {STAGE} at step {steps} of 12"):
-        distill(pool(), generator, small_config(), classes=K, shift=1, state=tmp_path / "state", watcher=watcher)
-    resumed, resumed_curves = distill(pool(), generator, small_config(), classes=K, shift=1, state=tmp_path / "state")
+        distill(
+            pool(),
+            generator,
+            small_config(),
+            classes=K,
+            augmentation=Augmentation(1),
+            state=tmp_path / "state",
+            watcher=watcher,
+        )
+    resumed, resumed_curves = distill(
+        pool(), generator, small_config(), classes=K, augmentation=Augmentation(1), state=tmp_path / "state"
+    )
     assert equal(state(resumed), state(student)) and resumed_curves == curves
 
 
@@ -178,7 +190,7 @@ def test_the_student_that_agreed_best_is_kept_and_of_equals_the_nearer() -> None
 
 def test_the_student_that_comes_back_has_the_best_held_out_score_of_the_curves(generator: Generator) -> None:
     config, pairs = small_config(distillation={"steps": 24, "evaluate_every": 3}), pool()
-    student, curves = distill(pairs, generator, config, classes=K, shift=1)
+    student, curves = distill(pairs, generator, config, classes=K, augmentation=Augmentation(1))
     _, held_out = split(len(pairs), config.distillation.held_out, config.seed)
     agreed = predict(student, pixels.from_array(pairs.images[held_out])).argmax(1).numpy()
     agreement = (agreed == pairs.answers[held_out].argmax(1)).mean()
@@ -189,7 +201,11 @@ def test_the_student_that_comes_back_has_the_best_held_out_score_of_the_curves(g
 
 def test_every_student_is_looked_at_after_the_last_step(generator: Generator) -> None:
     _, curves = distill(
-        pool(), generator, small_config(distillation={"steps": 5, "evaluate_every": 3}), classes=K, shift=1
+        pool(),
+        generator,
+        small_config(distillation={"steps": 5, "evaluate_every": 3}),
+        classes=K,
+        augmentation=Augmentation(1),
     )
     assert [step for step, _ in curves["held-out agreement"]] == [3, 5]
 
@@ -217,7 +233,7 @@ def test_the_pool_is_made_by_the_generator_from_the_prior(generator: Generator) 
 
 
 def test_predicting_changes_nothing(generator: Generator) -> None:
-    student = Alignment(pool(), generator, small_config(), classes=K, shift=1).student
+    student = Alignment(pool(), generator, small_config(), classes=K, augmentation=Augmentation(1)).student
     before = [tensor.clone() for tensor in state(student)]
     images_NCHW = pixels.from_array(digits().images)
     student.train()
@@ -247,4 +263,4 @@ def test_targets_that_only_differ_by_a_constant_teach_the_same_from_probabilitie
 def test_an_unknown_architecture_is_refused(generator: Generator) -> None:
     changes: dict[str, Any] = {"student": "resnet7"}
     with pytest.raises(InvalidConfig, match="resnet7"):
-        distill(pool(), generator, small_config(**changes), classes=K, shift=1)
+        distill(pool(), generator, small_config(**changes), classes=K, augmentation=Augmentation(1))

@@ -121,7 +121,7 @@ def test_what_is_special_about_the_files_is_told(server: LiveServer, mine: Path)
 def test_the_shift_follows_from_the_size_unless_it_is_given(
     server: LiveServer, mine: Path, given: int | None, shift: int
 ) -> None:
-    assert local_images_of(mine, server, shift=given).shift == shift
+    assert local_images_of(mine, server, shift=given).augmentation.shift == shift
 
 
 def test_a_stopped_run_goes_on_with_the_same_images_and_refuses_others(

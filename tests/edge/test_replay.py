@@ -238,3 +238,14 @@ def test_how_far_images_may_move_is_the_configs_or_the_pairs_own_and_else_asked_
     replayed(open_source(old), tmp_path / "one", shift=1)
     replayed(open_source(old), tmp_path / "none", shift=0)
     assert same_student(folder.path, tmp_path / "one") and not same_student(folder.path, tmp_path / "none")
+
+
+def test_whether_images_may_be_swapped_is_the_configs_or_the_pairs_own(folder: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(folder.path, mirrored := tmp_path / "mirrored")
+    with Journal(RunFolder(mirrored).journal) as journal:
+        journal.note("pairs", journal.notes()["pairs"] | {"flip": True})
+    replayed(open_source(mirrored), tmp_path / "told")
+    replayed(open_source(folder.path), tmp_path / "asked", flip=True)
+    replayed(open_source(mirrored), tmp_path / "off", flip=False)
+    assert same_student(tmp_path / "told", tmp_path / "asked")
+    assert same_student(tmp_path / "off", folder.path) and not same_student(tmp_path / "told", folder.path)
