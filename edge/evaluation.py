@@ -16,6 +16,7 @@ import torch
 from edge.answers import labels, target_logits
 from edge.asking.link import Link
 from edge.asking.oracle import Oracle
+from edge.asking.same_teacher import check_same_teacher
 from edge.asking.teacher import Teacher
 from edge.config import FOLDER
 from edge.distillation import predict
@@ -98,9 +99,11 @@ def _against_teacher(
     folder: RunFolder, teacher: Teacher, test: Labelled, logits_NK: torch.Tensor, stage: str, watcher: Watcher
 ) -> dict[str, Any]:
     images, label_N, classes = test.images, torch.from_numpy(test.labels), logits_NK.shape[1]
-    output = teacher.metadata().richest_output()
+    metadata = teacher.metadata()
+    output = metadata.richest_output()
     batch = largest_request(teacher.usage(), min(IMAGES_PER_REQUEST, folder.config().request))
     with Journal(folder.evaluation_journal) as journal:
+        check_same_teacher(metadata, journal)
         oracle = Oracle(
             teacher,
             journal,

@@ -7,6 +7,7 @@ from edge import deprivatization, distillation
 from edge.account import BOOKKEEPING, Account
 from edge.asking.link import Link
 from edge.asking.oracle import Oracle
+from edge.asking.same_teacher import check_same_teacher
 from edge.asking.teacher import Teacher
 from edge.asking.wire_bytes import counted
 from edge.config import Config
@@ -68,6 +69,7 @@ def run(
     check_kind(folder, kind)
     folder.claim(config)
     with Journal(folder.journal) as journal, EventFiles(folder.tensorboard) as event_files:
+        check_same_teacher(metadata, journal)
         check_same_images(local, journal)
         note_kind(journal, kind)
         watcher = watcher.and_(event_files.watcher())

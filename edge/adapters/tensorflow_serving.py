@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.asking.exchange import Exchange
-from edge.asking.served_model import ServedModel, our_input, our_output
+from edge.asking.served_model import TOLD, ServedModel, our_input, our_output
 from edge.asking.teacher import Reply, checked_values
 from edge.asking.wire_bytes import counted
 from shared.errors import ForeignAnswer, InvalidConfig
@@ -63,6 +63,7 @@ class TensorFlowServing:
             name=self._model.name,
             inputs=[our_input(channels, height, width)],
             outputs=[our_output(meaning, outputs[name]) for meaning, name in self._outputs.items()],
+            parameters={TOLD: self._model.flags()},
         )
 
     def usage(self) -> Usage | None:

@@ -17,6 +17,9 @@ from shared.protocol import IMAGES, LABEL, LOGITS, OUTPUT_DATATYPE, PROBABILITIE
 
 MEANINGS = (LOGITS, PROBABILITIES, LABEL)
 
+TOLD = "told"
+"""Name of the parameter under which metadata in our words hold what a person told of the model."""
+
 
 @dataclass(frozen=True)
 class ServedModel:
@@ -36,6 +39,15 @@ class ServedModel:
             InvalidConfig: names the flag that cannot be understood.
         """
         return cls(name, _output(output) if output else None, _pixel_range(pixel_range) if pixel_range else None)
+
+    def flags(self) -> dict[str, str]:
+        """The flags besides `--model`, by name, as they can be typed again; those that were given."""
+        given = {}
+        if self.output:
+            given["--teacher-output"] = "=".join(self.output)
+        if self.pixel_range:
+            given["--pixel-range"] = ",".join(f"{end:g}" for end in self.pixel_range)
+        return given
 
     def meanings(self, outputs: Sequence[str]) -> dict[str, str]:
         """By meaning, the server's name of each of its `outputs` that we understand; only the one told, if one was.

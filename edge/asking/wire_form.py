@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.asking.served_model import MEANINGS, ServedModel, our_input, our_output
+from edge.asking.served_model import MEANINGS, TOLD, ServedModel, our_input, our_output
 from shared.codec import DATATYPES, Message, encode_request
 from shared.errors import ForeignAnswer, InvalidConfig
 from shared.protocol import IMAGES, LABEL, ModelMetadata, TensorMetadata
@@ -67,6 +67,7 @@ def learn(metadata: ModelMetadata, model: ServedModel, *, binary: bool) -> tuple
         update={
             "inputs": [our_input(*taken.shape[-3:])],
             "outputs": [our_output(meaning, offered[name].shape) for meaning, name in outputs.items()],
+            "parameters": metadata.parameters | {TOLD: model.flags()},
         }
     )
     return form, ours

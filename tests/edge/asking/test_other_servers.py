@@ -16,7 +16,7 @@ from edge.asking.query import ask_about
 from edge.asking.served_model import ServedModel
 from edge.run import run
 from edge.training import Watcher
-from shared.errors import ForeignAnswer, InvalidConfig, InvalidRequest, NotFound
+from shared.errors import ForeignAnswer, InvalidConfig, InvalidRequest, NotFound, RunMismatch, Stopped
 from shared.protocol import LABEL, LOGITS, PROBABILITIES, ModelMetadata
 from tests.conftest import LiveServer
 from tests.edge.small import small_config
@@ -42,6 +42,27 @@ def told_client(
 ) -> TeacherClient:
     told = ServedModel.told(server.dialect.model, output, pixel_range)
     return TeacherClient(server.url, SecretStr(""), told, patience=1)
+
+
+def as_real(images: NDArray[Any]) -> NDArray[np.float64]:
+    """The linear teacher for images of real numbers, whatever their range."""
+    return np.asarray(images.reshape(len(images), -1) @ np.arange(640).reshape(64, 10) % 7, np.float64)
+
+
+def test_a_run_goes_on_only_with_the_teacher_and_the_pixels_that_it_began_with(tmp_path: Path) -> None:
+    def go_on(range_: str, model: str, *, stop: bool = False) -> None:
+        told = ServedModel.told(model, "fc7=logits", range_)
+        with TeacherClient(server.url, SecretStr(""), told, patience=1) as teacher:
+            run(small_config(), teacher, tmp_path / "run", watcher=Watcher(should_stop=lambda: stop))
+
+    with ForeignServer(as_real, Dialect(datatype="FP32")) as server:
+        with pytest.raises(Stopped):
+            go_on("0,1", server.dialect.model, stop=True)
+        with pytest.raises(RunMismatch, match=r"--pixel-range 0,1; now it is .*--pixel-range -1,1.*the same flags"):
+            go_on("-1,1", server.dialect.model)
+        assert server.questions == []
+        go_on("0,1", server.dialect.model)
+        assert server.questions
 
 
 @contextmanager
