@@ -23,7 +23,7 @@ from edge.deprivatization import Ask, generate
 from edge.gan import Generator
 from edge.losses import image_loss, kl_loss, label_loss
 from edge.training import Curves, Training, Watcher
-from edge.transfer_set.journal import TransferSet
+from edge.transfer_set.journal import Images, TransferSet
 from shared import architectures, compute, metrics, pixels, seeding
 from shared.augmentation import Augmentation
 from shared.protocol import LABEL
@@ -87,20 +87,22 @@ class Alignment:
         self.device = compute.device()
         self.output = pairs.output
         answers = torch.from_numpy(np.array(pairs.answers)).to(self.device)
-        images_NCHW = pixels.from_array(pairs.images).to(self.device)
         target_NK, label_N = target_logits(answers, self.output, classes), labels(answers, self.output)
 
         learn, held_out = split(len(answers), self.config.held_out, config.seed)
-        self.images_NCHW, self.target_NK, self.label_N = images_NCHW[learn], target_NK[learn], label_N[learn]
+        self.images_NCHW = torch.from_numpy(pairs.images[learn.numpy()]).to(
+            self.device
+        )  # uint8: a quarter of the memory
+        self.target_NK, self.label_N = target_NK[learn], label_N[learn]
         self.image_term: ImageTerm | None = None
         if self.config.image_weight > 0:
             assert generator is not None, "the image term needs a generator"
             generator = generator.to(self.device)
             self.image_term = ImageTerm(generator, self.target_NK, self.output, self.config.temperature)
-        self.held_out = images_NCHW[held_out], target_NK[held_out], label_N[held_out]
+        self.held_out = pairs.images[held_out.numpy()], target_NK[held_out].cpu(), label_N[held_out].cpu()
 
         seeding.seed_initial_weights(config.seed, STAGE)
-        student = architectures.build(config.student, channels=images_NCHW.shape[1], classes=classes)
+        student = architectures.build(config.student, channels=pairs.images.shape[1], classes=classes)
         self.student = student.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.best = Best(self.student)
         self.adam = torch.optim.AdamW(
@@ -115,7 +117,7 @@ class Alignment:
         """One update of the student; now and then a look at the held-out answers."""
         rng = seeding.rng(self.seed, STAGE, done)
         pick_B = torch.randint(len(self.images_NCHW), (self.config.batch,), generator=rng).to(self.device)
-        x_BCHW = self.augmentation(self.images_NCHW[pick_B], rng)
+        x_BCHW = self.augmentation(pixels.to_float(self.images_NCHW[pick_B]), rng)
         logits_BK = self.student(x_BCHW.contiguous(memory_format=torch.channels_last))
 
         loss = torch.zeros((), device=self.device)
@@ -144,8 +146,8 @@ class Alignment:
         return kl_loss(logits_BK, self.target_NK[pick_B], self.config.temperature)
 
     def _select(self) -> dict[str, float]:
-        images_NCHW, target_NK, label_N = self.held_out
-        logits_NK = predict(self.student, images_NCHW)
+        images, target_NK, label_N = self.held_out
+        logits_NK = predict(self.student, images)
         agreement = metrics.accuracy(logits_NK, label_N)
         distance = label_loss(logits_NK, label_N, 0.0) if self.output == LABEL else kl_loss(logits_NK, target_NK, 1.0)
         self.best.offer(self.student, agreement, distance.item())
@@ -207,10 +209,11 @@ def schedule(done: int, steps: int) -> float:
 
 
 @torch.no_grad()
-def predict(student: nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
-    """Logits [N, K] in evaluation mode; the student is left in training mode if it was."""
-    training = student.training
+def predict(student: nn.Module, images: Images) -> torch.Tensor:
+    """Logits [N, K], on the CPU, for uint8 [N, C, H, W]; the student is left in training mode if it was."""
+    training, device = student.training, next(student.parameters()).device
     student.eval()
-    logits_NK = torch.cat([student(x_BCHW) for x_BCHW in torch.split(images_NCHW, 512)])
+    parts = (images[start : start + 512] for start in range(0, len(images), 512))
+    logits_NK = torch.cat([student(pixels.from_array(part).to(device)).cpu() for part in parts])
     student.train(training)
     return logits_NK

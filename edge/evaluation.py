@@ -26,7 +26,7 @@ from edge.planning.plan import largest_request
 from edge.run_folder import RunFolder
 from edge.training import Watcher
 from edge.transfer_set.journal import Journal
-from shared import metrics, pixels
+from shared import metrics
 from shared.checkpoints import Card
 from shared.datasets import Labelled
 from shared.errors import BudgetTooSmall, InvalidConfig
@@ -64,7 +64,7 @@ def evaluate(
     test = _test_images(dataset, card, data_root, test_folder, watcher)
     identity = digest(test.images)
     label_N = torch.from_numpy(test.labels)
-    logits_NK = predict(student, pixels.from_array(test.images))
+    logits_NK = predict(student, test.images)
     measured: dict[str, Any] = {
         "test_images": len(label_N),
         "test_images_sha256": identity,

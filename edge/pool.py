@@ -14,7 +14,7 @@ from edge.answers import labels, target_latents, target_logits
 from edge.config import Config
 from edge.gan import Generator
 from edge.transfer_set.journal import TransferSet
-from shared import metrics, pixels
+from shared import metrics
 
 
 def describe(
@@ -34,11 +34,6 @@ def describe(
     if generator is not None:
         target_NK = target_logits(answers, pairs.output, classes)
         z_NK = target_latents(target_NK, pairs.output, config.distillation.temperature)
-        inverted = pixels.from_array(deprivatization.generate(generator, z_NK.to(_device(generator))))
-        logits_NK = distillation.predict(student, inverted.to(_device(student)))
-        facts["inverse_fidelity"] = metrics.accuracy(logits_NK.cpu(), label_N)
+        inverted = deprivatization.generate(generator, z_NK.to(next(generator.parameters()).device))
+        facts["inverse_fidelity"] = metrics.accuracy(distillation.predict(student, inverted), label_N)
     return facts
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

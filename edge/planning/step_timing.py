@@ -16,7 +16,6 @@ from edge.deprivatization import Emulation, generate
 from edge.distillation import Alignment, predict
 from edge.images.local_images import LocalImages
 from edge.transfer_set.journal import Images, TransferSet
-from shared import pixels
 from shared.protocol import LABEL
 
 WARM_UP, FEWEST, SECONDS = 2, 5, 0.3
@@ -61,8 +60,8 @@ def time_steps(config: Config, local: LocalImages, output: str, held_out: int) -
     aligning = config.model_copy(update={"distillation": endless})
     alignment = Alignment(pairs, generator, aligning, classes=local.classes, augmentation=local.augmentation)
     distillation = _seconds(alignment.step, itertools.count())
-    judged_NCHW = pixels.from_array(np.zeros((held_out, *local.image_shape), np.uint8)).to(alignment.device)
-    selection = _seconds(lambda _: predict(alignment.student, judged_NCHW), itertools.repeat(0))
+    judged = np.zeros((held_out, *local.image_shape), np.uint8)
+    selection = _seconds(lambda _: predict(alignment.student, judged), itertools.repeat(0))
     return StepTimes(early, late, generation, distillation, selection)
 
 

@@ -14,7 +14,6 @@ from edge.distillation import predict, split
 from edge.report.figures import GRID_COLUMNS
 from edge.transfer_set.journal import Images
 from edge.transfer_set.stored_pairs import StoredPairs
-from shared import pixels
 
 CLASSES_SHOWN = 12
 MISTAKES_SHOWN = 2 * GRID_COLUMNS
@@ -27,7 +26,7 @@ def teacher_classes(pairs: StoredPairs) -> NDArray[np.int64]:
 
 def student_classes(student: nn.Module, images: Images) -> NDArray[np.int64]:
     """The student's class [N] of images uint8 [N, C, H, W]."""
-    return _logits(student, images).argmax(1).numpy()
+    return predict(student, images).argmax(1).numpy()
 
 
 def by_class(images: Images, label_N: NDArray[np.int64], classes: int) -> dict[str, Images]:
@@ -39,14 +38,9 @@ def mistakes(student: nn.Module, pairs: StoredPairs, config: Config) -> tuple[Im
     """Held-out images that the student calls otherwise than the teacher, the surest first; how many there are."""
     _, held_out = split(len(pairs), config.distillation.held_out, config.seed)
     images, teacher_M = pairs.images[held_out.numpy()], teacher_classes(pairs)[held_out.numpy()]
-    probability_MK = _logits(student, images).softmax(1).numpy()
+    probability_MK = predict(student, images).softmax(1).numpy()
     student_M, sureness_M = probability_MK.argmax(1), probability_MK.max(1)
     wrong = np.flatnonzero(student_M != teacher_M)
     worst = wrong[np.argsort(-sureness_M[wrong], kind="stable")][:MISTAKES_SHOWN]
     titles = [f"{teacher_M[place]} as {student_M[place]}\n{sureness_M[place]:.0%}" for place in worst]
     return images[worst], titles, len(wrong)
-
-
-def _logits(student: nn.Module, images: Images) -> torch.Tensor:
-    device = next(student.parameters()).device
-    return predict(student, pixels.from_array(images).to(device)).cpu()

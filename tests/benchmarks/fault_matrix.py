@@ -22,7 +22,7 @@ from edge.asking.client import TeacherClient
 from edge.distillation import predict
 from edge.experiments.local_cloud import LocalCloud
 from edge.transfer_set.journal import Images
-from shared import architectures, checkpoints, pixels
+from shared import architectures, checkpoints
 from shared.seeding import seed_initial_weights
 from tests.chaos_proxy import Fault
 from tests.conftest import running
@@ -66,7 +66,7 @@ def mortal_cloud(folder: Path) -> Iterator[tuple[Cloud, Fault]]:
             return usage.spent
 
         def logits(images: Images) -> NDArray[np.float32]:
-            answers: NDArray[np.float32] = predict(teacher, pixels.from_array(images)).numpy()
+            answers: NDArray[np.float32] = predict(teacher, images).numpy()
             return answers
 
         yield Cloud(process.url, make_key, spent, logits, mend), server_killed(kill)

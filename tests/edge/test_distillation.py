@@ -14,7 +14,6 @@ from edge.distillation import STAGE, Alignment, Best, distill, fill_pool, predic
 from edge.gan import Generator
 from edge.training import Curves, Watcher
 from edge.transfer_set.journal import TransferSet
-from shared import pixels
 from shared.augmentation import Augmentation
 from shared.errors import InvalidConfig, Stopped
 from shared.protocol import LABEL, LOGITS, PROBABILITIES
@@ -68,9 +67,7 @@ def test_a_student_learns_a_teacher_of_known_maths_from_every_kind_of_answer(
     config = small_config(distillation={"steps": 120, "batch": 64, "evaluate_every": 60})
     student, curves = distill(teacher.pairs(images), generator, config, classes=K, augmentation=Augmentation(0))
     unseen = whole_digits().test.images
-    agreement = (
-        predict(student, pixels.from_array(unseen)).argmax(1).numpy() == teacher.logits(unseen).argmax(1)
-    ).mean()
+    agreement = (predict(student, unseen).argmax(1).numpy() == teacher.logits(unseen).argmax(1)).mean()
     assert agreement > 0.5  # of ten classes
     answer_term = [value for _, value in curves["answer term"]]
     assert np.mean(answer_term[-20:]) < 0.7 * np.mean(answer_term[:20])
@@ -192,7 +189,7 @@ def test_the_student_that_comes_back_has_the_best_held_out_score_of_the_curves(g
     config, pairs = small_config(distillation={"steps": 24, "evaluate_every": 3}), pool()
     student, curves = distill(pairs, generator, config, classes=K, augmentation=Augmentation(1))
     _, held_out = split(len(pairs), config.distillation.held_out, config.seed)
-    agreed = predict(student, pixels.from_array(pairs.images[held_out])).argmax(1).numpy()
+    agreed = predict(student, pairs.images[held_out]).argmax(1).numpy()
     agreement = (agreed == pairs.answers[held_out].argmax(1)).mean()
     seen = [value for _, value in curves["held-out agreement"]]
     assert len(seen) == 8 and agreement == pytest.approx(max(seen))
@@ -235,11 +232,11 @@ def test_the_pool_is_made_by_the_generator_from_the_prior(generator: Generator) 
 def test_predicting_changes_nothing(generator: Generator) -> None:
     student = Alignment(pool(), generator, small_config(), classes=K, augmentation=Augmentation(1)).student
     before = [tensor.clone() for tensor in state(student)]
-    images_NCHW = pixels.from_array(digits().images)
+    images = digits().images
     student.train()
-    logits_NK = predict(student, images_NCHW)
+    logits_NK = predict(student, images)
     assert student.training and equal(before, state(student)) and not logits_NK.requires_grad
-    torch.testing.assert_close(predict(student.eval(), images_NCHW[:7]), logits_NK[:7])
+    torch.testing.assert_close(predict(student.eval(), images[:7]), logits_NK[:7])
 
 
 def test_targets_that_only_differ_by_a_constant_teach_the_same_from_probabilities(generator: Generator) -> None:

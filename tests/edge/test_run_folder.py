@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -141,7 +142,7 @@ def test_a_student_comes_back_with_its_card_and_its_state_goes(folder: RunFolder
     folder.keep_student(model, "resnet8", CARD | {"facts": {"held_out_agreement": 0.5}})
     card, loaded = folder.load_student()
     assert (card.role, card.architecture, card.facts) == ("student", "resnet8", {"held_out_agreement": 0.5})
-    images = torch.randn(4, 1, 8, 8)
+    images = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), np.uint8)
     assert torch.equal(predict(loaded, images), predict(model, images)) and not loaded.training
     assert not folder.state["distillation"].exists()
 
