@@ -10,7 +10,8 @@ counted. The key goes as a bearer token; for an API that wants it elsewhere, giv
 from `exchange.key`. `model` (`edge.asking.served_model.ServedModel`) is what the flags `--model`, `--teacher-output`
 and `--pixel-range` say; its `meanings` and `pixels` check and apply them. What is returned has three methods:
 
-    metadata()                  asked first: one input `images` UINT8 [-1, C, H, W], and the outputs in our names
+    metadata()                  asked first: one input `images` UINT8 [-1, C, H, W], the outputs in our names, and as
+                                parameters {TOLD: model.flags()}, so that a run goes on only with the same flags
     usage()                     budget and limits of the key; None where nobody counts
     ask(images, output, key)    `images` uint8 [N, C, H, W] -> `Reply`; make its values with `checked_values`
 
