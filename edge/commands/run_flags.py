@@ -63,7 +63,9 @@ def choose(
     seed: Annotated[int | None, seed_flag("0")] = None,
     image_weight: Annotated[float | None, weight_flag("the image term", "0.01")] = None,
     kl_weight: Annotated[float | None, weight_flag("the KL term", "1")] = None,
-    im_weight: Annotated[float | None, weight_flag("the IM term of step 1", "0.5")] = None,
+    im_weight: Annotated[
+        float | None, weight_flag("the IM term of step 1, which has queries of its own", "0.5")
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(

@@ -32,7 +32,7 @@ def seed_flag(default: str) -> Any:
 def weight_flag(term: str, default: str) -> Any:
     """`--image-weight` and the like."""
     return typer.Option(
-        help=f"Weight of {term}; 0 switches it and what it costs off.",
+        help=f"Weight of {term}; 0 switches it off.",
         show_default=default,
         metavar="WEIGHT",
         min=0,
