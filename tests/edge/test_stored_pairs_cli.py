@@ -12,18 +12,8 @@ from edge.transfer_set.run_pairs import run_pairs
 from edge.transfer_set.stored_pairs import joined
 from shared.errors import InvalidCheckpoint, InvalidConfig, RunMismatch
 from tests.conftest import LiveServer
+from tests.edge.small import TINY
 from tests.edge.transfer_set.storing import finished_run, stored
-
-TINY = """
-budget = 100
-[deprivatization]
-steps = 6
-batch = 8
-width = 8
-[distillation]
-steps = 6
-batch = 8
-"""
 
 
 @pytest.fixture(scope="module")
