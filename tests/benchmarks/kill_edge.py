@@ -92,7 +92,10 @@ class Soak:
                 self.found[f"kills of {command}"] += 1
             else:
                 code = edge.exit_code()
-                assert code in (0, Stopped.exit_code), edge.said()
+                # A stop that comes before the program has begun ends the interpreter, which says so elsewhere.
+                assert code in (0, Stopped.exit_code) or not edge.said(), (
+                    f"{command} ended with {code}: {edge.said()}"
+                )
 
     def _killed(self, edge: EdgeProcess, seconds: float) -> bool:
         """False if it has ended before."""
