@@ -1,7 +1,7 @@
 """A teacher behind the Open Inference Protocol, on our server or another: metadata, usage, questions about images."""
 
 import copy
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import Self, TypeVar, Unpack
 from urllib.parse import quote
 
@@ -34,7 +34,7 @@ UNKNOWN_PATH = (NotFound, InvalidRequest, ForeignAnswer)
 """How Open Inference servers refuse a path that they do not know."""
 
 
-class TeacherClient:
+class TeacherClient(AbstractContextManager["TeacherClient"]):
     """Speaks to one model of one server with one key; use it as a context manager, or `close` it.
 
     Of another server than ours `metadata` has to be asked first: it learns in which form the server wants questions.
@@ -59,12 +59,7 @@ class TeacherClient:
     def __repr__(self) -> str:
         return f"TeacherClient({self._exchange.url!r}, model={self._model.name!r})"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:

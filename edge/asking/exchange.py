@@ -13,8 +13,7 @@ import copy
 import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from types import TracebackType
+from contextlib import AbstractContextManager, suppress
 from typing import Self, TypedDict
 
 import httpx
@@ -52,7 +51,7 @@ class ExchangeOptions(TypedDict, total=False):
     clock: Callable[[], float]
 
 
-class Exchange:
+class Exchange(AbstractContextManager["Exchange"]):
     """Sends requests to one server with one key; use it as a context manager, or `close` it.
 
     Args:
@@ -95,12 +94,7 @@ class Exchange:
     def __repr__(self) -> str:
         return f"Exchange({self.url!r})"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -1,16 +1,11 @@
 """`mekd-edge distill`."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
 from rich.markup import escape
 
-from edge.commands import completion
 from edge.commands.options import (
-    OUTPUT,
     Json,
     LinkName,
+    Out,
     Quiet,
     RealTime,
     Server,
@@ -33,15 +28,7 @@ def distill(
     link: LinkName = None,
     real_time: RealTime = False,
     *,
-    out: Annotated[
-        Path,
-        typer.Option(
-            help="Folder of the run, made where there is none; started again with the same one, a run goes on.",
-            metavar="FOLDER",
-            rich_help_panel=OUTPUT,
-            autocompletion=completion.run_folders,
-        ),
-    ],
+    out: Out,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:

@@ -80,6 +80,15 @@ Json = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Out = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of the run, made where there is none; started again with the same one, it goes on.",
+        metavar="FOLDER",
+        rich_help_panel=OUTPUT,
+        autocompletion=completion.run_folders,
+    ),
+]
 RunPath = Annotated[
     Path,
     typer.Option("--run", help="Folder of a run.", metavar="FOLDER", autocompletion=completion.run_folders),

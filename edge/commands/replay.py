@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from edge.commands import completion
 from edge.commands.options import (
-    OUTPUT,
     SOURCE,
     STUDENT,
     Json,
+    Out,
     Quiet,
     console,
     given,
@@ -60,15 +59,7 @@ def replay(
             rich_help_panel=STUDENT,
         ),
     ] = None,
-    out: Annotated[
-        Path,
-        typer.Option(
-            help="Folder of the replay, made where there is none; started again with the same one, it goes on.",
-            metavar="FOLDER",
-            rich_help_panel=OUTPUT,
-            autocompletion=completion.run_folders,
-        ),
-    ],
+    out: Out,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:

@@ -21,12 +21,11 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +86,7 @@ def digests(images: Images) -> list[bytes]:
     return [sha256(image.tobytes()).digest() for image in images]
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """The journal at `path`, created where there is none; use it as a context manager, or `close` it.
 
     Raises, here and from every method:
@@ -112,12 +111,7 @@ class Journal:
             os.close(self._lock)
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -10,6 +10,8 @@ Shapes: B batch, C channels, H height, W width, K classes.
 import torch
 from torch import nn
 
+from shared.architectures.pooled_classifier import PooledClassifier
+
 STEM, LAST = 16, 1280
 BLOCKS = ((1, 8, 1, 1), (6, 12, 2, 1), (6, 16, 3, 2), (6, 32, 4, 2), (6, 48, 3, 1), (6, 80, 3, 2), (6, 160, 1, 1))
 """Rows of the paper's table 2: expansion, width (half of it), repetitions, stride of the first."""
@@ -41,11 +43,10 @@ class InvertedResidual(nn.Module):
         return x_BCHW + y_BCHW if self.has_shortcut else y_BCHW
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(PooledClassifier):
     """MobileNetV2 of width 0.5."""
 
     def __init__(self, *, channels: int, classes: int) -> None:
-        super().__init__()
         layers: list[nn.Module] = [*_convolution(channels, STEM, 3, stride=2), nn.ReLU()]
         before = STEM
         for expansion, width, repetitions, stride in BLOCKS:
@@ -53,13 +54,4 @@ class MobileNetV2(nn.Module):
                 first = stride if block == 0 else 1
                 layers.append(InvertedResidual(before, width, expansion=expansion, stride=first))
                 before = width
-        self.features = nn.Sequential(*layers, *_convolution(before, LAST, 1), nn.ReLU())
-        self.head = nn.Linear(LAST, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """Images [B, C, H, W] -> logits [B, K]."""
-        logits_BK: torch.Tensor = self.head(self.features(x_BCHW).mean((2, 3)))
-        return logits_BK
+        super().__init__(nn.Sequential(*layers, *_convolution(before, LAST, 1), nn.ReLU()), LAST, classes)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from shared.architectures.pooled_classifier import PooledClassifier
+
 STEM, GROUPS = 24, 3
 WIDTHS, BLOCKS = (240, 480, 960), (4, 8, 4)
 
@@ -44,24 +46,14 @@ class Unit(nn.Module):
         return F.relu(torch.cat([y_BCHW, self.pool(x_BCHW)], 1))
 
 
-class ShuffleNetV1(nn.Module):
+class ShuffleNetV1(PooledClassifier):
     """ShuffleNet of width 1 with three groups."""
 
     def __init__(self, *, channels: int, classes: int) -> None:
-        super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(channels, STEM, 1, bias=False), nn.BatchNorm2d(STEM), nn.ReLU()]
         before = STEM
         for width, blocks in zip(WIDTHS, BLOCKS, strict=True):
             for block in range(blocks):
                 layers.append(Unit(before, width, halve=block == 0))
                 before = width
-        self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(before, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """Images [B, C, H, W] -> logits [B, K]."""
-        logits_BK: torch.Tensor = self.head(self.features(x_BCHW).mean((2, 3)))
-        return logits_BK
+        super().__init__(nn.Sequential(*layers), before, classes)

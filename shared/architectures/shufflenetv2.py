@@ -9,6 +9,8 @@ Shapes: B batch, C channels, H height, W width, K classes.
 import torch
 from torch import nn
 
+from shared.architectures.pooled_classifier import PooledClassifier
+
 STEM, LAST = 24, 1024
 WIDTHS, UNITS = (116, 232, 464), (3, 7, 3)
 """Of each stage: channels, and units after the one that halves the size."""
@@ -54,23 +56,13 @@ class DownUnit(nn.Module):
         return shuffled_BCHW
 
 
-class ShuffleNetV2(nn.Module):
+class ShuffleNetV2(PooledClassifier):
     """ShuffleNetV2 of width 1."""
 
     def __init__(self, *, channels: int, classes: int) -> None:
-        super().__init__()
         layers: list[nn.Module] = _pointwise(channels, STEM)
         before = STEM
         for width, units in zip(WIDTHS, UNITS, strict=True):
             layers += [DownUnit(before, width), *(Unit(width) for _ in range(units))]
             before = width
-        self.features = nn.Sequential(*layers, *_pointwise(before, LAST))
-        self.head = nn.Linear(LAST, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """Images [B, C, H, W] -> logits [B, K]."""
-        logits_BK: torch.Tensor = self.head(self.features(x_BCHW).mean((2, 3)))
-        return logits_BK
+        super().__init__(nn.Sequential(*layers, *_pointwise(before, LAST)), LAST, classes)

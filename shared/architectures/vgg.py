@@ -6,8 +6,9 @@ for 32x32 pixels (Tian et al., "Contrastive Representation Distillation", ICLR 2
 Shapes: B batch, C channels, H height, W width, K classes.
 """
 
-import torch
 from torch import nn
+
+from shared.architectures.pooled_classifier import PooledClassifier
 
 WIDTHS = (64, 128, 256, 512, 512)
 LAYERS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -15,11 +16,10 @@ LAYERS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2,
 HALVED = 3
 
 
-class VGG(nn.Module):
+class VGG(PooledClassifier):
     """VGG-`depth` with batch norm."""
 
     def __init__(self, depth: int, *, channels: int, classes: int) -> None:
-        super().__init__()
         layers: list[nn.Module] = []
         before = channels
         for stage, (width, count) in enumerate(zip(WIDTHS, LAYERS[depth], strict=True)):
@@ -28,13 +28,4 @@ class VGG(nn.Module):
                 before = width
             if stage < HALVED:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))  # so that one pixel stays one
-        self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(before, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """Images [B, C, H, W] -> logits [B, K]."""
-        logits_BK: torch.Tensor = self.head(self.features(x_BCHW).mean((2, 3)))
-        return logits_BK
+        super().__init__(nn.Sequential(*layers), before, classes)
