@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from edge.commands.adapt import adapt
 from edge.commands.distill import distill
 from edge.commands.evaluate import evaluate
 from edge.commands.export import export
@@ -30,7 +31,7 @@ EPILOG = """[bold]Exit codes[/bold]
 130  stopped by Ctrl-C; the same command goes on
 
 The key comes from MEKD_API_KEY, or from the file that MEKD_API_KEY_FILE names; never from a flag."""
-IN_ORDER_OF_USE = (plan, distill, evaluate, report, query, export, import_, merge, replay)
+IN_ORDER_OF_USE = (plan, distill, evaluate, adapt, report, query, export, import_, merge, replay)
 
 app = typer.Typer(
     help="A small student from a teacher behind a metered API: the edge side of MEKD.",

@@ -5,6 +5,9 @@ of its own: visible, never free, never mixed with what the student learnt from.
 
 The test images are a named dataset's, or a labelled folder of the user's. Of a folder that a run learnt from, nothing
 is taken for a test: it has no labels, and asking the teacher about it would send private images.
+
+An adapted student is measured beside the student, against the labels and against whatever answers to the same images
+are in that journal already: it never costs a query.
 """
 
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edge.adapted_student import Adaptation, predict_adapted
 from edge.answers import labels, target_logits
 from edge.asking.link import Link
 from edge.asking.oracle import Oracle
@@ -25,7 +29,7 @@ from edge.images.local_images import digest, labelled_test_images
 from edge.planning.plan import largest_request
 from edge.run_folder import RunFolder
 from edge.training import Watcher
-from edge.transfer_set.journal import Journal
+from edge.transfer_set.journal import Images, Journal, TransferSet
 from shared import metrics
 from shared.checkpoints import Card
 from shared.datasets import Labelled
@@ -43,6 +47,7 @@ def evaluate(
     watcher: Watcher,
     link: Link | None = None,
     test_folder: Path | None = None,
+    adaptation: Adaptation | None = None,
 ) -> dict[str, Any]:
     """Measure a run's student on the test images; with a `teacher` also the teacher, and the two against each other.
 
@@ -51,20 +56,23 @@ def evaluate(
     Args:
         folder: of a finished run.
         teacher: is sent the test images, each at the price of a query; None asks nobody.
-        data_root: folder of the datasets that live in files.
+        data_root: folder of the datasets that live in files, or of the images that the run learnt from, where it is
+            to be adapted to them.
         watcher: told of files and answers, may ask for a stop.
         link: that the teacher is behind.
         test_folder: the user's own test images, see `read_labelled`; None takes those of the run's dataset.
+        adaptation: also measure the student adapted so.
 
     Raises:
         MekdError: no finished run, no such data, or the teacher cannot be asked.
     """
     dataset, results = folder.config().dataset, folder.results()
     card, student = folder.load_student()
-    test = _test_images(dataset, card, data_root, test_folder, watcher)
+    test = labelled_images(dataset, card, data_root, test_folder, watcher)
     identity = digest(test.images)
     label_N = torch.from_numpy(test.labels)
     logits_NK = predict(student, test.images)
+    adapted = predict_adapted(folder, test.images, adaptation, data_root, watcher) if adaptation else None
     measured: dict[str, Any] = {
         "test_images": len(label_N),
         "test_images_sha256": identity,
@@ -72,8 +80,11 @@ def evaluate(
         "confusion": metrics.confusion(label_N, logits_NK.argmax(1), card.classes).tolist(),
     }
     if teacher is not None:
-        measured |= _against_teacher(folder, teacher, test, logits_NK, f"{STAGE} on {identity}", watcher)
+        measured |= _against_teacher(folder, teacher, test, logits_NK, watcher)
         measured["link"] = link.model_dump() if link else None
+    if adapted is not None:
+        told, adapted_NK = adapted
+        measured["adapted"] = told | judged(adapted_NK, label_N, answers_to(folder, test.images))
     known = results.get("evaluation", {})
     if known.get("test_images_sha256") != identity:
         known = {}  # else the teacher's numbers were paid for and stay true of this student on these images
@@ -81,9 +92,15 @@ def evaluate(
     return measured
 
 
-def _test_images(
+def labelled_images(
     dataset: str, card: Card, data_root: Path | None, test_folder: Path | None, watcher: Watcher
 ) -> Labelled:
+    """Labelled images to measure on: those of `test_folder`, else the dataset's.
+
+    Raises:
+        InvalidConfig: nobody labelled any.
+        UnknownDataset, InvalidImage, Stopped: as `read_labelled`.
+    """
     if test_folder is not None:
         return read_labelled(test_folder, card.image_shape, card.classes, watcher)
     if dataset == FOLDER:
@@ -96,9 +113,10 @@ def _test_images(
 
 
 def _against_teacher(
-    folder: RunFolder, teacher: Teacher, test: Labelled, logits_NK: torch.Tensor, stage: str, watcher: Watcher
+    folder: RunFolder, teacher: Teacher, test: Labelled, logits_NK: torch.Tensor, watcher: Watcher
 ) -> dict[str, Any]:
     images, label_N, classes = test.images, torch.from_numpy(test.labels), logits_NK.shape[1]
+    stage = _stage(images)
     metadata = teacher.metadata()
     output = metadata.richest_output()
     batch = largest_request(teacher.usage(), min(IMAGES_PER_REQUEST, folder.config().request))
@@ -120,11 +138,9 @@ def _against_teacher(
                 "give the key a larger budget, and the same command asks the rest."
             )
         traffic, queries = journal.traffic(stage), journal.queries(stage)
-    answers = torch.from_numpy(np.array(answered.answers))
-    teacher_N = labels(answers, output)
+    teacher_N = labels(torch.from_numpy(np.array(answered.answers)), output)
     compared: dict[str, Any] = {
         "teacher_accuracy": (teacher_N == label_N).double().mean().item(),
-        "fidelity": metrics.accuracy(logits_NK, teacher_N),
         "teacher_confusion": metrics.confusion(label_N, teacher_N, classes).tolist(),
         "agreement": metrics.confusion(teacher_N, logits_NK.argmax(1), classes).tolist(),
         "queries": queries,
@@ -132,7 +148,35 @@ def _against_teacher(
         "bytes_down": traffic.down,
         "link_seconds": round(traffic.link_seconds, 3),
     }
-    if output != LABEL:
-        target_NK = target_logits(answers, output, classes)
-        compared["kl_nats"] = metrics.kl_divergence(target_NK, logits_NK)
-    return compared
+    return compared | nearness(logits_NK, answered)
+
+
+def judged(logits_NK: torch.Tensor, label_N: torch.Tensor, answered: TransferSet | None) -> dict[str, float]:
+    """A student's accuracy, and how near it is to the teacher where that has `answered`."""
+    return {"accuracy": metrics.accuracy(logits_NK, label_N)} | (nearness(logits_NK, answered) if answered else {})
+
+
+def nearness(logits_NK: torch.Tensor, answered: TransferSet) -> dict[str, float]:
+    """How near a student is to the teacher's answers to the same images."""
+    answers = torch.from_numpy(np.array(answered.answers))
+    near = {"fidelity": metrics.accuracy(logits_NK, labels(answers, answered.output))}
+    if answered.output != LABEL:
+        target_NK = target_logits(answers, answered.output, logits_NK.shape[1])
+        near["kl_nats"] = metrics.kl_divergence(target_NK, logits_NK)
+    return near
+
+
+def answers_to(folder: RunFolder, images: Images) -> TransferSet | None:
+    """The teacher's answers to the test `images` that an evaluation has paid for; None where one is missing."""
+    if not folder.evaluation_journal.exists():
+        return None
+    stage = _stage(images)
+    with Journal(folder.evaluation_journal) as journal:
+        requests = list(journal.answered(stage))
+        complete = sum(len(request.images) for request in requests) == len(images)
+        return journal.transfer_set(stage) if complete else None
+
+
+def _stage(images: Images) -> str:
+    """Name of these test images in the journal."""
+    return f"{STAGE} on {digest(images)}"

@@ -27,6 +27,7 @@ console = Console(stderr=True)
 """For people: progress, tables, remarks. Only what a program may want to read goes to stdout."""
 
 SOURCE, TEACHER, STUDENT, OUTPUT = "What to learn from", "Teacher and budget", "Student and loss terms", "Output"
+ADAPTATION = "Adaptation by forward passes"
 """Panels of the help."""
 
 Server = Annotated[
@@ -51,6 +52,37 @@ DataRoot = Annotated[
     Path | None,
     typer.Option(
         help="Folder of the files of a named dataset.", metavar="FOLDER", rich_help_panel=SOURCE, file_okay=False
+    ),
+]
+RunData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        "--data",
+        help="Folder of the files of a named dataset; or of the images that the run learnt from.",
+        metavar="FOLDER",
+        rich_help_panel=SOURCE,
+        file_okay=False,
+    ),
+]
+NewImages = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        help="Unlabelled images to adapt to, as this device sees them now; otherwise those that the run learnt from.",
+        metavar="FOLDER",
+        rich_help_panel=ADAPTATION,
+        file_okay=False,
+    ),
+]
+PriorStrength = Annotated[
+    float | None,
+    typer.Option(
+        help="Images that the student's own batch-norm statistics count as; 0 forgets them.",
+        show_default="16",
+        metavar="IMAGES",
+        min=0,
+        rich_help_panel=ADAPTATION,
     ),
 ]
 LinkName = Annotated[

@@ -7,18 +7,7 @@ import typer
 from rich.markup import escape
 
 from edge.commands import completion
-from edge.commands.options import SOURCE, Json, Quiet, RunPath, prepare_torch, show
-
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-root",
-        "--data",
-        help="Folder of the files of a named dataset; or of the run's own images, to show some.",
-        metavar="FOLDER",
-        rich_help_panel=SOURCE,
-    ),
-]
+from edge.commands.options import Json, Quiet, RunData, RunPath, prepare_torch, show
 
 
 def report(
@@ -31,7 +20,7 @@ def report(
             autocompletion=completion.run_folders,
         ),
     ] = None,
-    data: Data = None,
+    data: RunData = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:

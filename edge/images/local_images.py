@@ -10,6 +10,7 @@ Shapes: N images, C channels, H height, W width.
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from edge.config import FOLDER, Config
 from edge.images.image_files import MODES, taken_shape
@@ -87,6 +88,50 @@ def some_images(config: Config, data_root: Path | None, shape: tuple[int, int, i
     return read_images(paths[::every], shape, Watcher())
 
 
+def private_images(
+    config: Config, data_root: Path | None, shape: tuple[int, int, int], journal: Journal | None, watcher: Watcher
+) -> Images:
+    """The images that a run learnt from, once more: uint8 [N, *shape].
+
+    Args:
+        config: the run's.
+        data_root: folder of the datasets that live in files, or of the device's own images.
+        shape: channels, height and width that its student sees.
+        journal: the run's, which knows what it began with; None where nobody does.
+        watcher: told of every file of a folder, may ask for a stop.
+
+    Raises:
+        UnknownDataset: a folder that is not named or holds no images, or as `local_images`.
+        RunMismatch: they are others.
+        InvalidImage, Stopped: as `local_images`.
+    """
+    if config.dataset != FOLDER:
+        images = datasets.load(config.dataset, data_root).edge
+    elif data_root is None:
+        raise UnknownDataset("The run learnt from a folder of images. Name it with --data FOLDER.")
+    else:
+        images = unlabelled_images(data_root, shape, watcher)
+    now, then = _identity(images), journal.notes().get(NOTE) if journal else None
+    if then not in (None, now):
+        raise RunMismatch(
+            f"The run learnt from {then['count']} images, now there are {now['count']}, and not the same ones. Name "
+            "the folder that it learnt from."
+        )
+    return images
+
+
+def unlabelled_images(folder: Path, shape: tuple[int, int, int], watcher: Watcher) -> Images:
+    """All images below a folder of the device's own, cropped and scaled: uint8 [N, *shape].
+
+    Raises:
+        UnknownDataset: there are none.
+        InvalidImage, Stopped: as `local_images`.
+    """
+    if not (paths := list_images(folder).images):
+        raise UnknownDataset(f"There is no image below {folder}. Name a folder that holds PNG or JPEG files.")
+    return read_images(paths, shape, watcher)
+
+
 def labelled_test_images(name: str, data_root: Path | None) -> Labelled:
     """Images that only reports may look at.
 
@@ -102,7 +147,7 @@ def check_same_images(local: LocalImages, journal: Journal) -> None:
     Raises:
         RunMismatch: they are others.
     """
-    now = {"count": len(local.images), "sha256": digest(local.images)}
+    now = _identity(local.images)
     then = journal.notes().get(NOTE, now)
     if then != now:
         raise RunMismatch(
@@ -115,6 +160,10 @@ def check_same_images(local: LocalImages, journal: Journal) -> None:
 def digest(images: Images) -> str:
     """What makes two sets of images the same one, order included: a sha256 in hexadecimal."""
     return sha256(b"".join(digests(images))).hexdigest()
+
+
+def _identity(images: Images) -> dict[str, Any]:
+    return {"count": len(images), "sha256": digest(images)}
 
 
 def _own_images(config: Config, folder: Path | None, metadata: ModelMetadata, watcher: Watcher) -> LocalImages:

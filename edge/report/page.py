@@ -12,6 +12,7 @@ from edge.deprivatization import STAGE as STEP_1
 from edge.distillation import STAGE as STEP_2
 from edge.images.local_images import some_images
 from edge.report import by_queries, charts, figures, pictures
+from edge.report.summary import adapted_to
 from edge.run_folder import RunFolder
 from edge.transfer_set.journal import Journal
 from edge.transfer_set.run_pairs import run_pairs
@@ -27,6 +28,14 @@ FORESEEN = {
     "link_seconds": "seconds on the link",
     "seconds": "seconds in all",
 }
+ADAPTED = (
+    ("accuracy", "student_accuracy", "accuracy", ".2%"),
+    ("fidelity", "fidelity", "fidelity: same class as the teacher", ".2%"),
+    ("kl_nats", "kl_nats", "KL(teacher || student), nats", ".4f"),
+)
+"""In the adapted student's numbers, in the student's, in words, and how it is written."""
+TERMS = {"answer term": "nats", "image term": "sum over pixels", "pixel term": "mean over pixels"}
+"""Units of the curves of step 2."""
 CONFUSIONS = {
     "confusion": ("student", "true class", "student's class"),
     "teacher_confusion": ("teacher", "true class", "teacher's class"),
@@ -59,6 +68,8 @@ def write_report(folder: RunFolder, data_root: Path | None, others: Sequence[Run
     page = environment.get_template("template.html").render(
         results=results,
         evaluation=evaluation,
+        adapted=list(_adapted(evaluation)),
+        adapted_to=adapted_to(evaluation["adapted"]) if "adapted" in evaluation else None,
         link=results.get("link"),
         config=_flat(results["config"]),
         account=_account(results),
@@ -78,8 +89,10 @@ def write_report(folder: RunFolder, data_root: Path | None, others: Sequence[Run
     return folder.report
 
 
-def _grids(folder: RunFolder, pairs: StoredPairs, data_root: Path | None, classes: int) -> tuple[dict[str, str], int]:
-    """Pictures by name as base64, and how many held-out answers the student gets wrong."""
+def _grids(
+    folder: RunFolder, pairs: StoredPairs, data_root: Path | None, classes: int
+) -> tuple[dict[str, str], int | None]:
+    """Pictures by name as base64, and how many held-out answers the student gets wrong; None if there are none."""
     config, (_, student) = folder.config(), folder.load_student()
     grids = {
         "generated": figures.labelled_rows(pictures.by_class(pairs.images, pictures.teacher_classes(pairs), classes))
@@ -88,9 +101,11 @@ def _grids(folder: RunFolder, pairs: StoredPairs, data_root: Path | None, classe
     if real is not None:
         label_N = pictures.student_classes(student, real)
         grids["real"] = figures.labelled_rows(pictures.by_class(real, label_N, classes))
-    images, titles, wrong = pictures.mistakes(student, pairs, config)
-    if wrong:
-        grids["mistakes"] = figures.image_grid(images, titles)
+    wrong = None
+    if "held-out agreement" in folder.curves().get(STEP_2, {}):
+        images, titles, wrong = pictures.mistakes(student, pairs, config)
+        if wrong:
+            grids["mistakes"] = figures.image_grid(images, titles)
     return {name: base64.b64encode(png).decode() for name, png in grids.items()}, wrong
 
 
@@ -105,17 +120,19 @@ def _training(folder: RunFolder) -> dict[str, list[Markup]]:
     if student := curves.get(STEP_2):
         shown["Step 2: distillation"] = [
             charts.curves(student, (term,), f"{term}, {unit}", f"The {term} over the steps of step 2.")
-            for term, unit in (("answer term", "nats"), ("image term", "sum over pixels"))
+            for term, unit in TERMS.items()
             if term in student
-        ] + [
-            charts.curves(
-                student,
-                ("held-out agreement",),
-                "held-out agreement",
-                "Share of the held-out answers where the student names the teacher's class, by step.",
-                shares=True,
-            )
         ]
+        if "held-out agreement" in student:
+            shown["Step 2: distillation"].append(
+                charts.curves(
+                    student,
+                    ("held-out agreement",),
+                    "held-out agreement",
+                    "Share of the held-out answers where the student names the teacher's class, by step.",
+                    shares=True,
+                )
+            )
     return shown
 
 
@@ -140,6 +157,13 @@ def _foreseen(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             if before is not None and after is not None:
                 off = (after - before) / before if before else None
                 yield {"stage": stage, "what": label, "predicted": before, "happened": after, "off": off}
+
+
+def _adapted(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What was measured of the student and of the adapted one, side by side."""
+    for name, of_student, label, form in ADAPTED:
+        if name in evaluation.get("adapted", {}) and of_student in evaluation:
+            yield label, format(evaluation[of_student], form), format(evaluation["adapted"][name], form)
 
 
 def _confusions(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Markup]]:

@@ -49,6 +49,13 @@ def evaluation_table(measured: Mapping[str, Any]) -> Table:
     return table
 
 
+def adapted_to(adapted: Mapping[str, Any]) -> str:
+    """What an evaluation's student was adapted to, in words."""
+    if batch := adapted.get("batch"):
+        return f"adapted to the test images, {batch:,} at a time"
+    return f"adapted to {adapted['images']:,} {'new' if adapted['source'] == 'folder' else 'private'} images"
+
+
 def _add_evaluation(table: Table, measured: Mapping[str, Any]) -> None:
     if "teacher_accuracy" in measured:
         table.add_row("teacher accuracy", f"{measured['teacher_accuracy']:.2%}")
@@ -57,6 +64,12 @@ def _add_evaluation(table: Table, measured: Mapping[str, Any]) -> None:
         table.add_row("fidelity: same class as the teacher", f"{measured['fidelity']:.2%}")
     if "kl_nats" in measured:
         table.add_row("KL(teacher || student), nats", f"{measured['kl_nats']:.4f}")
+    if adapted := measured.get("adapted"):
+        table.add_row(f"student accuracy, {adapted_to(adapted)}", f"{adapted['accuracy']:.2%}")
+        if "fidelity" in adapted:
+            table.add_row("fidelity, adapted", f"{adapted['fidelity']:.2%}")
+        if "kl_nats" in adapted:
+            table.add_row("KL(teacher || student), nats, adapted", f"{adapted['kl_nats']:.4f}")
     if link := measured.get("link"):
         table.add_row(f"{_on_the_link(link)}, evaluation", f"{measured['link_seconds']:,.1f}")
     table.add_row("test images", f"{measured['test_images']:,}")

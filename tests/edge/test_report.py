@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import SecretStr
 from rich.console import Console
 
+from edge.adapted_student import Adaptation
 from edge.asking.client import TeacherClient
 from edge.evaluation import evaluate
 from edge.replay import changed, open_source, replay
@@ -76,6 +77,7 @@ def test_the_page_tells_every_field_of_the_config_and_the_numbers_of_the_results
     finished: Callable[..., RunFolder],
 ) -> None:
     folder = finished(seed=7)
+    evaluate(folder, None, None, Watcher(), adaptation=Adaptation("test"))
     page = Page(write_report(folder, None).read_text())
     config = page.words[page.words.index("Config") :]
     for name, value in leaves(folder.config().model_dump()).items():
@@ -83,6 +85,13 @@ def test_the_page_tells_every_field_of_the_config_and_the_numbers_of_the_results
     results = folder.results()
     for share in ("student_accuracy", "teacher_accuracy", "fidelity"):
         assert f"{results['evaluation'][share]:.2%}" in page.words
+    adapted = results["evaluation"]["adapted"]
+    assert "adapted to the test images, 64 at a time" in page.words
+    assert page.row("accuracy")[:2] == [
+        f"{results['evaluation']['student_accuracy']:.2%}",
+        f"{adapted['accuracy']:.2%}",
+    ]
+    assert page.row("KL(teacher || student), nats")[1] == f"{adapted['kl_nats']:.4f}"
     assert any("100 of 10,000 queries" in words and "edge-1" in words for words in page.words)
 
 
@@ -91,7 +100,11 @@ def test_a_run_that_was_not_evaluated_and_knows_only_labels_has_a_report_too(
 ) -> None:
     changes = {"response": "top1", "distillation": {"image_weight": 0.0}}
     page = Page(write_report(finished(evaluated=False, policy="top1", **changes), None).read_text())
-    assert "teacher accuracy" not in page.words and not any("Confusion" in chart for chart in page.charts)
+    assert (
+        "teacher accuracy" not in page.words
+        and "Adapted by forward passes" not in page.words
+        and not any("Confusion" in chart for chart in page.charts)
+    )
     assert any("answer term" in chart for chart in page.charts)
     assert not any("image term" in chart for chart in page.charts)
 
