@@ -5,8 +5,9 @@ student (the server's address, the key, the folder) is not in here.
 """
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,6 +25,10 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 FOLDER = "folder"
 """In place of a dataset's name: a folder of the device's own images."""
+OFFICIAL: Final = "mekd-official"
+"""The method of the released code."""
+KD: Final = "kd"
+"""Knowledge distillation on the private images themselves, which it sends."""
 
 
 class Deprivatization(Section):
@@ -68,6 +73,15 @@ class Distillation(Section):
     """beta: weight of the KL term (cross-entropy for top-1 answers); 0 switches it off."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Of the cross-entropy on top-1 answers."""
+    tilt: float = Field(default=0.0, ge=0, le=90)
+    """Degrees by which an image may be turned without changing its class, and hundredths by which it may be stretched
+    and sheared. Too much for images of a few pixels."""
+    consistency_weight: float = Field(default=0.0, ge=0)
+    """Weight of the term that learns from the private images on the device; 0 switches it off."""
+    consistency_threshold: float = Field(default=0.9, gt=0, le=1)
+    """How sure the averaged student has to be of a private image, as a probability."""
+    average: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the averaged student."""
     held_out: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of the answers that select the student and never train it."""
     evaluate_every: int = Field(default=100, ge=1)
@@ -83,6 +97,10 @@ class Distillation(Section):
 class Config(Section):
     """One run."""
 
+    method: Literal["mekd", "mekd-official", "kd"] = "mekd"
+    """`mekd`; `kd`, which sends the private images and has no step 1, to tell what keeping them costs; or
+    `mekd-official`: the released code's algorithm with its faults, see `edge.official`. That one passes over the
+    fields that it does not know, and updates the student as often as the budget pays for a fresh batch."""
     dataset: str = "digits"
     """Where the edge's unlabelled images come from: a name of `shared.datasets`, or `folder`."""
     classes: int | None = Field(default=None, ge=2)
@@ -113,11 +131,29 @@ class Config(Section):
             raise ValueError(f"classes is for a folder of images; '{self.dataset}' knows its own")
         return self
 
+    @model_validator(mode="after")
+    def _a_batch_for_step_2(self) -> Self:
+        if self.method == OFFICIAL and self.budget - self.im_queries < 2:
+            raise ValueError(
+                f"step 1 would ask {self.im_queries} of {self.budget} queries, and step 2 needs 2 or more: lower "
+                "deprivatization.im_share, or raise budget"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _no_image_term_without_a_generator(self) -> Self:
+        if self.method == KD and self.distillation.image_weight > 0:
+            raise ValueError("method 'kd' has no generator, which the image term needs: set image_weight to 0")
+        return self
+
     @property
     def im_queries(self) -> int:
         """Queries of step 1."""
         step = self.deprivatization
-        return round(step.im_share * self.budget) if self.response == "soft" and step.im_weight > 0 else 0
+        wanted = round(step.im_share * self.budget) if step.im_weight > 0 and self.method != KD else 0
+        if self.method == OFFICIAL:  # asks for top-1 answers too, and at every step about its batch at most
+            return min(wanted, step.steps * step.batch)
+        return wanted if self.response == "soft" else 0
 
 
 def digits() -> Config:
@@ -131,7 +167,7 @@ def mnist() -> Config:
         dataset="mnist",
         budget=10_000,
         deprivatization=Deprivatization(steps=1500),
-        distillation=Distillation(steps=3000, evaluate_every=200),
+        distillation=Distillation(steps=3000, evaluate_every=200, tilt=10.0),
     )
 
 
@@ -143,15 +179,16 @@ def folder() -> Config:
 RECIPES = {"digits": digits, "mnist": mnist, FOLDER: folder}
 
 
-def resolve(file: Path | None, flags: dict[str, Any]) -> Config:
-    """The dataset's recipe, changed by a TOML file, changed by flags; nested sections are merged.
+def resolve(file: Path | None, flags: dict[str, Any], preset: Callable[[Config], Config] | None = None) -> Config:
+    """The dataset's recipe, changed by a preset, by a TOML file, and by flags; nested sections are merged.
 
     Raises:
         InvalidConfig: unreadable file, unknown name, or a value out of range; names the field.
     """
     changes = merge(read_toml(file) if file else {}, flags)
-    recipe = RECIPES.get(str(changes.get("dataset", "digits")), Config)
-    return parse(merge(recipe().model_dump(), changes))
+    recipe = RECIPES.get(str(changes.get("dataset", "digits")), Config)()
+    base = preset(recipe) if preset else recipe
+    return parse(merge(base.model_dump(), changes))
 
 
 def parse(document: dict[str, Any]) -> Config:

@@ -98,15 +98,17 @@ class Emulation:
         rng = seeding.rng(self.seed, STAGE, done)
         B = self.config.batch
         real_BCHW = pixels.to_float(self.real_NCHW[torch.randint(len(self.real_NCHW), (B,), generator=rng)])
-        fake_BCHW = self.generator(torch.randn(B, self.classes, generator=rng).to(self.device))
+        fake_BCHW = self._generated(torch.randn(B, self.classes, generator=rng).to(self.device))
 
         loss_D = discriminator_loss(self._judge(real_BCHW, rng), self._judge(fake_BCHW.detach(), rng))
-        _descend(self.discriminator_adam, loss_D)
+        descend(self.discriminator_adam, loss_D)
 
+        self.discriminator.requires_grad_(False)  # its own gradients would be thrown away, and are half its work
         fake_logit_B = self._judge(fake_BCHW, rng)
         loss_G = generator_loss(fake_logit_B)
         loss_IM = self._information_maximisation(fake_logit_B, rng)
-        _descend(self.generator_adam, loss_G + self.config.im_weight * loss_IM)
+        descend(self.generator_adam, loss_G + self.config.im_weight * loss_IM)
+        self.discriminator.requires_grad_(True)
         self.average.update(self.generator)
         return {"L_D": loss_D.item(), "L_G": loss_G.item(), "L_IM": loss_IM.item()}
 
@@ -114,13 +116,19 @@ class Emulation:
         if len(self.confidence_M) == 0:  # top-1 answers, or not asked yet: y_T = 1
             return information_maximisation_loss(fake_logit_B, torch.ones_like(fake_logit_B))
         pick_B = torch.randint(len(self.confidence_M), (self.config.batch,), generator=rng).to(self.device)
-        logit_B = self._judge(self.generator(self.confident_MK[pick_B]), rng)
+        logit_B = self._judge(self._generated(self.confident_MK[pick_B]), rng)
         return information_maximisation_loss(logit_B, self.confidence_M[pick_B])
+
+    def _generated(self, z_BK: torch.Tensor) -> torch.Tensor:
+        with compute.autocast():
+            x_BCHW: torch.Tensor = self.generator(z_BK)
+        return x_BCHW.float()
 
     def _judge(self, x_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Real and generated images alike are seen through the same random changes only."""
-        logit_B: torch.Tensor = self.discriminator(self.augmentation(x_BCHW, rng))
-        return logit_B
+        with compute.autocast():
+            logit_B: torch.Tensor = self.discriminator(self.augmentation(x_BCHW, rng))
+        return logit_B.float()
 
     def _learn_confidence(self, start: int, queries: int) -> None:
         """Pay for y_T of images that the average generator makes at step `start`."""
@@ -150,7 +158,8 @@ def confidence_rounds(config: Deprivatization, queries: int) -> list[tuple[int, 
     ]
 
 
-def _descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+def descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """One update of what `optimiser` holds."""
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()

@@ -19,7 +19,8 @@ from torch import nn
 
 from edge.answers import labels, latents, target_latents, target_logits
 from edge.config import Config
-from edge.deprivatization import Ask, generate
+from edge.consistency import ConsistencyTerm
+from edge.deprivatization import Ask, descend, generate
 from edge.gan import Generator
 from edge.losses import image_loss, kl_loss, label_loss
 from edge.training import Curves, Training, Watcher
@@ -31,6 +32,8 @@ from shared.training_state import Stateful
 
 STAGE = "distillation"
 WARM_UP = 0.1
+CONSISTENT_FROM = 0.2
+"""Share of the steps after which a student knows enough to be asked."""
 
 
 def fill_pool(generator: Generator, ask: Ask, queries: int, config: Config) -> TransferSet:
@@ -48,6 +51,7 @@ def distill(
     *,
     classes: int,
     augmentation: Augmentation,
+    private: Images | None = None,
     state: Path | None = None,
     watcher: Watcher | None = None,
 ) -> tuple[nn.Module, Curves]:
@@ -59,13 +63,14 @@ def distill(
         config: the run's.
         classes: K, which labels alone do not tell.
         augmentation: how an image may be changed without changing its class.
+        private: the device's images; only the consistency term needs them.
         state: file that keeps the training between two starts.
         watcher: told of every step, may ask for a stop.
 
     Raises:
         Stopped: the watcher asked for it; the state is saved.
     """
-    alignment = Alignment(pairs, generator, config, classes=classes, augmentation=augmentation)
+    alignment = Alignment(pairs, generator, config, classes=classes, augmentation=augmentation, private=private)
     training = Training(STAGE, alignment.parts(), state, watcher or Watcher())
     curves = training.run(config.distillation.steps, alignment.step)
     return alignment.best.student, curves
@@ -82,17 +87,17 @@ class Alignment:
         *,
         classes: int,
         augmentation: Augmentation,
+        private: Images | None = None,
     ) -> None:
-        self.config, self.seed, self.augmentation = config.distillation, config.seed, augmentation
+        self.config, self.seed = config.distillation, config.seed
+        self.augmentation = augmentation._replace(tilt=self.config.tilt)
         self.device = compute.device()
         self.output = pairs.output
         answers = torch.from_numpy(np.array(pairs.answers)).to(self.device)
         target_NK, label_N = target_logits(answers, self.output, classes), labels(answers, self.output)
 
         learn, held_out = split(len(answers), self.config.held_out, config.seed)
-        self.images_NCHW = torch.from_numpy(pairs.images[learn.numpy()]).to(
-            self.device
-        )  # uint8: a quarter of the memory
+        self.images_NCHW = torch.from_numpy(pairs.images[learn.numpy()]).to(self.device)  # uint8: a quarter of memory
         self.target_NK, self.label_N = target_NK[learn], label_N[learn]
         self.image_term: ImageTerm | None = None
         if self.config.image_weight > 0:
@@ -105,40 +110,51 @@ class Alignment:
         student = architectures.build(config.student, channels=pairs.images.shape[1], classes=classes)
         self.student = student.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.best = Best(self.student)
+        self.consistency: ConsistencyTerm | None = None
+        if self.config.consistency_weight > 0:
+            assert private is not None, "the consistency term needs the device's images"
+            self.consistency = ConsistencyTerm(self.student, private, self.config)
         self.adam = torch.optim.AdamW(
             self.student.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay
         )
 
     def parts(self) -> dict[str, Stateful]:
         """All that `step` changes."""
-        return {"student": self.student, "best": self.best, "adam": self.adam}
+        parts: dict[str, Stateful] = {"student": self.student, "best": self.best, "adam": self.adam}
+        return parts if self.consistency is None else parts | {"average": self.consistency.average.model}
 
     def step(self, done: int) -> dict[str, float]:
         """One update of the student; now and then a look at the held-out answers."""
-        rng = seeding.rng(self.seed, STAGE, done)
-        pick_B = torch.randint(len(self.images_NCHW), (self.config.batch,), generator=rng).to(self.device)
+        rng, B = seeding.rng(self.seed, STAGE, done), self.config.batch
+        pick_B = torch.randint(len(self.images_NCHW), (B,), generator=rng).to(self.device)
         x_BCHW = self.augmentation(pixels.to_float(self.images_NCHW[pick_B]), rng)
-        logits_BK = self.student(x_BCHW.contiguous(memory_format=torch.channels_last))
+        consistency = self.consistency if done >= CONSISTENT_FROM * self.config.steps else None
+        if consistency is not None:  # in one batch with the others, so that batch norm learns from both
+            x_BCHW = torch.cat([x_BCHW, self.augmentation(consistency.draw(B, rng), rng)])
+        with compute.autocast():
+            logits_BK = self.student(x_BCHW.contiguous(memory_format=torch.channels_last)).float()
 
-        loss = torch.zeros((), device=self.device)
-        values = {}
-        if self.config.kl_weight > 0:
-            alignment = self._answer_loss(logits_BK, pick_B)
-            values["answer term"] = alignment.item()
-            loss = loss + self.config.kl_weight * alignment
-        if self.image_term is not None:
-            alignment = self.image_term(logits_BK, pick_B)
-            values["image term"] = alignment.item()
-            loss = loss + self.config.image_weight * alignment
-
+        terms = self._terms(logits_BK[:B], pick_B)
+        if consistency is not None:
+            terms["consistency term"] = self.config.consistency_weight, consistency(logits_BK[B:])
+        values = {name: term.item() for name, (_, term) in terms.items()}
         for group in self.adam.param_groups:
             group["lr"] = self.config.learning_rate * schedule(done, self.config.steps)
-        self.adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.adam.step()
+        descend(self.adam, torch.stack([weight * term for weight, term in terms.values()]).sum())
+        if self.consistency is not None:
+            self.consistency.average.update(self.student, done)
         if (done + 1) % self.config.evaluate_every == 0 or done + 1 == self.config.steps:
             values |= self._select()
         return values
+
+    def _terms(self, logits_BK: torch.Tensor, pick_B: torch.Tensor) -> dict[str, tuple[float, torch.Tensor]]:
+        """Terms of L_Dt by name, each with its weight; one whose weight is 0 is not worked out."""
+        terms = {}
+        if self.config.kl_weight > 0:
+            terms["answer term"] = self.config.kl_weight, self._answer_loss(logits_BK, pick_B)
+        if self.image_term is not None:
+            terms["image term"] = self.config.image_weight, self.image_term(logits_BK, pick_B)
+        return terms
 
     def _answer_loss(self, logits_BK: torch.Tensor, pick_B: torch.Tensor) -> torch.Tensor:
         if self.output == LABEL:

@@ -13,13 +13,14 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-ARCHITECTURE = "dcgan"
-
 
 class Generator(nn.Module):
-    """Latents [B, K] -> images [B, C, H, W] in [-1, 1]."""
+    """Latents [B, K] -> images [B, C, H, W] in [-1, 1]; `eps` is that of the batch norms behind a convolution."""
 
-    def __init__(self, classes: int, image_shape: tuple[int, int, int], width: int) -> None:
+    architecture = "dcgan"
+    """Its name in a checkpoint."""
+
+    def __init__(self, classes: int, image_shape: tuple[int, int, int], width: int, *, eps: float = 1e-5) -> None:
         super().__init__()
         channels, *self.size = image_shape
         self.start = (width, *(-(-side // 4) for side in self.size))
@@ -28,11 +29,11 @@ class Generator(nn.Module):
             nn.BatchNorm2d(width),
             nn.Upsample(scale_factor=2),
             nn.Conv2d(width, width, 3, padding=1),
-            nn.BatchNorm2d(width),
+            nn.BatchNorm2d(width, eps),
             nn.LeakyReLU(0.2),
             nn.Upsample(scale_factor=2),
             nn.Conv2d(width, width // 2, 3, padding=1),
-            nn.BatchNorm2d(width // 2),
+            nn.BatchNorm2d(width // 2, eps),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width // 2, channels, 3, padding=1),
             nn.Tanh(),

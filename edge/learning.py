@@ -1,7 +1,9 @@
-"""What a run and a replay have in common: step 2 within a folder, and what the results tell of it."""
+"""The two steps within a run's folder, whatever the method, and what the results tell of them."""
 
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +14,9 @@ from edge.config import Config
 from edge.gan import Generator
 from edge.pool import describe
 from edge.run_folder import RunFolder
-from edge.training import Watcher
-from edge.transfer_set.stored_pairs import IMPORTED, StoredPairs
+from edge.training import Curves, Watcher
+from edge.transfer_set.journal import Images
+from edge.transfer_set.stored_pairs import IMPORTED, Kind, StoredPairs
 from shared import architectures, checkpoints, compute
 from shared.augmentation import Augmentation
 
@@ -27,24 +30,46 @@ def step_2(
     generator: Generator | None,
     config: Config,
     augmentation: Augmentation,
+    private: Images | None,
     watcher: Watcher,
 ) -> nn.Module:
-    """The student that learns from `pairs`, with its curves kept in the folder; found there where it has learnt."""
-    kind, state = pairs.kind, folder.state[distillation.STAGE]
+    """The student that learns from `pairs`; see `kept_student` and `edge.distillation.distill`."""
+    return kept_student(
+        folder,
+        pairs.kind,
+        config,
+        lambda state: distillation.distill(
+            pairs.transfer_set(),
+            generator,
+            config,
+            classes=pairs.kind.classes,
+            augmentation=augmentation,
+            private=private,
+            state=state,
+            watcher=watcher,
+        ),
+    )
+
+
+def kept_student(
+    folder: RunFolder, kind: Kind, config: Config, learn: Callable[[Path], tuple[nn.Module, Curves]]
+) -> nn.Module:
+    """The student that `learn` makes, with its curves kept in the folder; found there where it has learnt.
+
+    Args:
+        folder: the run's.
+        kind: what the answers are to.
+        config: the run's.
+        learn: takes the file that keeps the training between two starts.
+    """
+    state = folder.state[distillation.STAGE]
     if folder.student.exists():
         checkpoints.remove(state)  # a kill may have come between the two
         return folder.load_student()[1]
-    student, curves = distillation.distill(
-        pairs.transfer_set(),
-        generator,
-        config,
-        classes=kind.classes,
-        augmentation=augmentation,
-        state=state,
-        watcher=watcher,
-    )
+    student, curves = learn(state)
     folder.keep_curves(distillation.STAGE, curves)
-    facts = {"held_out_agreement": max(value for _, value in curves["held-out agreement"])}
+    agreement = [value for _, value in curves.get("held-out agreement", [])]
+    facts = {"held_out_agreement": max(agreement)} if agreement else {}
     card = card_of(kind.dataset, kind.image_shape, kind.classes, config)
     folder.keep_student(student, config.student, card | {"facts": facts})
     return student

@@ -11,7 +11,7 @@ from torch import nn
 
 from edge import deprivatization, distillation
 from edge.answers import labels, target_latents, target_logits
-from edge.config import Config
+from edge.config import OFFICIAL, Config
 from edge.gan import Generator
 from edge.transfer_set.journal import TransferSet
 from shared import metrics
@@ -33,7 +33,9 @@ def describe(
     }
     if generator is not None:
         target_NK = target_logits(answers, pairs.output, classes)
-        z_NK = target_latents(target_NK, pairs.output, config.distillation.temperature)
+        tau = config.distillation.temperature
+        raw = config.method == OFFICIAL  # which takes a one-hot vector for logits
+        z_NK = target_NK / tau if raw else target_latents(target_NK, pairs.output, tau)
         inverted = deprivatization.generate(generator, z_NK.to(next(generator.parameters()).device))
         facts["inverse_fidelity"] = metrics.accuracy(distillation.predict(student, inverted), label_N)
     return facts

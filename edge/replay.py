@@ -1,4 +1,6 @@
-"""Step 2 once more, from stored pairs: no server, no key, no query, and none of the device's images.
+"""Step 2 once more, from stored pairs: no server, no key and no query.
+
+The device's images are needed only where the config has a consistency term.
 
 A replay of a run with nothing changed gives the same student, on the CPU bit for bit. With another seed, student,
 weight or prefix of the budget it tells what that would have given for the same answers.
@@ -10,20 +12,22 @@ weight or prefix of the budget it tells what that would have given for the same 
 A rival method that learns from the same pairs takes `source.pairs`.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from edge.account import seconds, timed
-from edge.config import RECIPES, Config, merge, parse, read_toml
+from edge.config import OFFICIAL, RECIPES, Config, merge, parse, read_toml
 from edge.distillation import STAGE
 from edge.gan import Generator
+from edge.images.local_images import private_images
 from edge.learning import FEWEST_PAIRS, step_2, what_was_learnt
 from edge.run_folder import Replayed, RunFolder, load_generator
 from edge.tensorboard import EventFiles
 from edge.training import Watcher
-from edge.transfer_set.journal import Journal
+from edge.transfer_set.journal import Images, Journal
 from edge.transfer_set.run_pairs import import_pairs, read_pairs
 from edge.transfer_set.stored_pairs import StoredPairs
 from shared import architectures
@@ -32,7 +36,7 @@ from shared.checkpoints import write_atomically
 from shared.errors import InvalidConfig, RunMismatch
 from shared.protocol import LABEL
 
-OURS = {"budget", "student", "seed", "shift", "flip", "distillation"}
+OURS = {"response", "budget", "student", "seed", "shift", "flip", "distillation"}
 """Fields of the config that a replay may change; the others tell how the pairs came about."""
 
 
@@ -76,11 +80,13 @@ def open_source(path: Path, generator: Path | None = None) -> Source:
 
 
 def changed(source: Source, file: Path | None, flags: dict[str, Any]) -> tuple[Source, Config]:
-    """The source's config, changed by a TOML file, changed by flags; and the source, cut where these set a budget.
+    """The source's config, changed by a TOML file, changed by flags; and the source as these would have bought it.
+
+    A smaller budget would have bought the first pairs, `response = "top1"` the classes of soft answers.
 
     Raises:
         InvalidConfig: unreadable file, unknown name, a value out of range, a field that step 2 does not know, or a
-            budget above what is stored.
+            budget above what is stored, or soft answers where only classes are stored.
     """
     before, changes = source.config.model_dump(), merge(read_toml(file) if file else {}, flags)
     config = parse(merge(before, changes))
@@ -89,18 +95,33 @@ def changed(source: Source, file: Path | None, flags: dict[str, Any]) -> tuple[S
         raise InvalidConfig(
             f"A replay is step 2 alone; '{foreign[0]}' stays as it was for {source.name}. Leave it out of the config."
         )
-    return source.first(config.budget) if "budget" in changes else source, config
+    if "budget" in changes:
+        source = source.first(config.budget)
+    if config.response == "top1":
+        return replace(source, pairs=source.pairs.top1()), config
+    if source.pairs.kind.output == LABEL:
+        raise InvalidConfig(f"{source.name} holds classes alone, and soft answers cannot be made of them.")
+    return source, config
 
 
-def replay(source: Source, config: Config, out: Path, watcher: Watcher | None = None) -> dict[str, Any]:
+def replay(
+    source: Source, config: Config, out: Path, watcher: Watcher | None = None, data_root: Path | None = None
+) -> dict[str, Any]:
     """Distil the pairs of `source` into a student in the folder `out`; returns what `results.json` holds.
 
-    The folder holds what a run's folder holds, the pairs included. A finished replay is not touched.
+    The folder holds what a run's folder holds, the pairs included. A finished replay is not touched. `data_root` is
+    the folder of the datasets that live in files, or of the device's own images.
 
     Raises:
         MekdError: whatever was wrong; the same call goes on from there.
     """
     watcher, folder, pairs = watcher or Watcher(), RunFolder(out), source.pairs
+    if config.method == OFFICIAL:
+        raise InvalidConfig(
+            f"The method of {source.name}, '{OFFICIAL}', learns from every answer once, while it asks, so there is "
+            f"nothing to replay. Another student can learn from its pairs: mekd-edge export --run {source.name} --to "
+            f"FILE, then mekd-edge replay --from FILE --generator {source.generator or 'FILE'} --out FOLDER."
+        )
     generator = _checked_generator(source, config)
     augmentation = _augmentation(source, config)
     architectures.build(config.student, channels=pairs.kind.image_shape[0], classes=pairs.kind.classes)
@@ -113,13 +134,16 @@ def replay(source: Source, config: Config, out: Path, watcher: Watcher | None = 
         return folder.results()
     if folder.journal.exists() and not folder.config_file.exists():
         raise RunMismatch(f"{out} holds imported pairs, and a replay brings its own. Choose another --out.")
+    private = _private(source, config, data_root, watcher)
     folder.claim(config, replayed)
     if content is not None:
         write_atomically(folder.generator, content)
     import_pairs(pairs, folder, source.name)
     with Journal(folder.journal) as journal, EventFiles(folder.tensorboard) as event_files:
         with timed(journal, STAGE):
-            student = step_2(folder, pairs, generator, config, augmentation, watcher.and_(event_files.watcher()))
+            student = step_2(
+                folder, pairs, generator, config, augmentation, private, watcher.and_(event_files.watcher())
+            )
         took = seconds(journal, STAGE)
     results = {
         "replayed_from": replayed.document(),
@@ -148,6 +172,14 @@ def _checked_generator(source: Source, config: Config) -> Generator | None:
             f"{source.name} are {list(kind.image_shape)} of {kind.classes}. Choose the generator of their run."
         )
     return generator
+
+
+def _private(source: Source, config: Config, data_root: Path | None, watcher: Watcher) -> Images | None:
+    if config.distillation.consistency_weight == 0:
+        return None
+    folder, shape = RunFolder(Path(source.name)), source.pairs.kind.image_shape
+    with Journal(folder.journal) if folder.journal.exists() else nullcontext() as journal:
+        return private_images(config, data_root, shape, journal, watcher)
 
 
 def _augmentation(source: Source, config: Config) -> Augmentation:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from edge import deprivatization, distillation
 from edge.account import BOOKKEEPING, Account
 from edge.asking.link import Link
@@ -10,12 +12,15 @@ from edge.asking.oracle import Oracle
 from edge.asking.same_teacher import check_same_teacher
 from edge.asking.teacher import Teacher
 from edge.asking.wire_bytes import counted
-from edge.config import Config
+from edge.config import KD, OFFICIAL, Config
 from edge.gan import Generator
 from edge.images.local_images import LocalImages, check_same_images, local_images
-from edge.learning import FEWEST_PAIRS, card_of, step_2, what_was_learnt
+from edge.learning import FEWEST_PAIRS, card_of, kept_student, step_2, what_was_learnt
+from edge.official.deprivatization import deprivatize as deprivatize_officially
+from edge.official.distillation import distill as distill_officially
 from edge.planning.plan import UNMETERED, check_budget, make_plan
 from edge.planning.prediction import Terms, first_prediction
+from edge.rivals import kd
 from edge.run_folder import RunFolder
 from edge.tensorboard import EventFiles
 from edge.training import Watcher
@@ -92,14 +97,24 @@ def run(
         with account.stage(deprivatization.STAGE):
             generator = _step_1(folder, local, oracle, config, watcher)
         with account.stage(distillation.STAGE):
-            distillation.fill_pool(generator, oracle.ask, plan.queries[distillation.STAGE], config)
-            pairs = paid_once(journal, kind)
-            if len(pairs) < FEWEST_PAIRS:
-                raise BudgetTooSmall(
-                    f"The key's budget ended after {journal.queries()} of {config.budget} queries, too few to learn "
-                    "from: somebody else spends it too. Have it raised; the same command goes on from there."
-                )
-            student = step_2(folder, pairs, generator, config, local.augmentation, watcher)
+            if config.method == OFFICIAL:
+                assert generator is not None, "step 1 made it"
+                student = _official_step_2(folder, kind, generator, oracle, config, watcher)
+                pairs = paid_once(journal, kind).asked()
+            else:
+                queries = plan.queries[distillation.STAGE]
+                if generator is None:
+                    kd.fill_pool(local, oracle.ask, queries, config)
+                else:
+                    distillation.fill_pool(generator, oracle.ask, queries, config)
+                pairs = paid_once(journal, kind)
+                if len(pairs) < FEWEST_PAIRS:
+                    raise BudgetTooSmall(
+                        f"The key's budget ended after {journal.queries()} of {config.budget} queries, too few to "
+                        "learn from: somebody else spends it too. Have it raised; the same command goes on from "
+                        "there."
+                    )
+                student = step_2(folder, pairs, generator, config, local.augmentation, local.images, watcher)
         results = {
             "link": link.model_dump() if link else None,
             "prediction": prediction,
@@ -111,12 +126,37 @@ def run(
     return results
 
 
-def _step_1(folder: RunFolder, local: LocalImages, oracle: Oracle, config: Config, watcher: Watcher) -> Generator:
+def _step_1(
+    folder: RunFolder, local: LocalImages, oracle: Oracle, config: Config, watcher: Watcher
+) -> Generator | None:
+    if config.method == KD:
+        return None
     state = folder.state[deprivatization.STAGE]
     if folder.generator.exists():
         checkpoints.remove(state)  # a kill may have come between the two
         return folder.load_generator()
-    generator, curves = deprivatization.deprivatize(local, oracle.ask, config, state=state, watcher=watcher)
+    if config.method == OFFICIAL:
+        place = oracle.place(deprivatization.STAGE)
+        generator, curves = deprivatize_officially(
+            local, oracle.ask, config, place=place, state=state, watcher=watcher
+        )
+    else:
+        generator, curves = deprivatization.deprivatize(local, oracle.ask, config, state=state, watcher=watcher)
     folder.keep_curves(deprivatization.STAGE, curves)
     folder.keep_generator(generator, card_of(local.name, local.image_shape, local.classes, config))
     return generator
+
+
+def _official_step_2(
+    folder: RunFolder, kind: Kind, generator: Generator, oracle: Oracle, config: Config, watcher: Watcher
+) -> nn.Module:
+    """The student that learns while it asks."""
+    channels, place = kind.image_shape[0], oracle.place(distillation.STAGE)
+    return kept_student(
+        folder,
+        kind,
+        config,
+        lambda state: distill_officially(
+            generator, oracle.ask, config, channels=channels, place=place, state=state, watcher=watcher
+        ),
+    )

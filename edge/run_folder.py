@@ -1,17 +1,18 @@
 """The folder of one run: which file is which, and whose run it is.
 
-config.json              what the run computes; the folder belongs to it
-replay.json              what a replay learns from; a run that asks a teacher has none
-transfer_set.sqlite      journal of all questions and answers of the run
-evaluation.sqlite        the same for test images, asked with a key of their own
-deprivatization.state    step 1 between two starts; gone once the generator is written
-generator.safetensors    step 1's result
-distillation.state       step 2 between two starts; gone once the student is written
-student.safetensors      step 2's result
-curves.json              what was measured while training
-results.json             what came out
-tensorboard/             the curves as event files for TensorBoard, written while the run works
-report.html              the same to look at
+config.json                  what the run computes; the folder belongs to it
+replay.json                  what a replay learns from; a run that asks a teacher has none
+transfer_set.sqlite          journal of all questions and answers of the run
+evaluation.sqlite            the same for test images, asked with a key of their own
+deprivatization.state        step 1 between two starts; gone once the generator is written
+generator.safetensors        step 1's result
+distillation.state           step 2 between two starts; gone once the student is written
+student.safetensors          step 2's result
+student-adapted.safetensors  the student with statistics of the device's images, where it was asked for
+curves.json                  what was measured while training
+results.json                 what came out
+tensorboard/                 the curves as event files for TensorBoard, written while the run works
+report.html                  the same to look at
 """
 
 import json
@@ -25,12 +26,16 @@ from torch import nn
 from edge.config import Config, parse
 from edge.deprivatization import STAGE as STEP_1
 from edge.distillation import STAGE as STEP_2
-from edge.gan import ARCHITECTURE, Generator
+from edge.gan import Generator
+from edge.official.networks import OfficialGenerator
 from edge.training import Curves
 from edge.transfer_set.journal import Journal
 from shared import architectures, checkpoints
 from shared.checkpoints import Card
 from shared.errors import InvalidCheckpoint, InvalidConfig, RunMismatch
+
+GENERATORS = {kind.architecture: kind for kind in (Generator, OfficialGenerator)}
+"""By the name in a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class RunFolder:
         self.evaluation_journal = path / "evaluation.sqlite"
         self.generator = path / "generator.safetensors"
         self.student = path / "student.safetensors"
+        self.adapted_student = path / "student-adapted.safetensors"
         self.report = path / "report.html"
         self.tensorboard = path / "tensorboard"
         self.state = {STEP_1: path / f"{STEP_1}.state", STEP_2: path / f"{STEP_2}.state"}
@@ -161,7 +167,9 @@ class RunFolder:
 
     def keep_generator(self, generator: Generator, card: dict[str, Any]) -> None:
         """Write step 1's result; its intermediate state is not needed any more."""
-        checkpoints.save(self.generator, generator, Card(role="generator", architecture=ARCHITECTURE, **card))
+        checkpoints.save(
+            self.generator, generator, Card(role="generator", architecture=generator.architecture, **card)
+        )
         checkpoints.remove(self.state[STEP_1])
 
     def keep_student(self, student: nn.Module, architecture: str, card: dict[str, Any]) -> None:
@@ -169,16 +177,17 @@ class RunFolder:
         checkpoints.save(self.student, student, Card(role="student", architecture=architecture, **card))
         checkpoints.remove(self.state[STEP_2])
 
+    def keep_adapted_student(self, student: nn.Module, card: Card) -> None:
+        """Write an adapted copy of step 2's result beside it."""
+        checkpoints.save(self.adapted_student, student, card)
+
     def load_generator(self) -> Generator:
         """Read back step 1's result, in evaluation mode."""
         return load_generator(self.generator)[1]
 
     def load_student(self) -> tuple[Card, nn.Module]:
         """Read back step 2's result, in evaluation mode."""
-        card, tensors = checkpoints.load(self.student, "student")
-        student = architectures.build(card.architecture, channels=card.image_shape[0], classes=card.classes)
-        checkpoints.restore(student, tensors, self.student)
-        return card, student.eval()
+        return load_student(self.student)
 
     def keep_curves(self, stage: str, curves: Curves) -> None:
         """Write a stage's curves beside the other stages'."""
@@ -203,6 +212,18 @@ class RunFolder:
         return _read(self._results)
 
 
+def load_student(path: Path) -> tuple[Card, nn.Module]:
+    """Read back step 2's result, adapted or not, from any file, in evaluation mode.
+
+    Raises:
+        InvalidCheckpoint: it holds no student.
+    """
+    card, tensors = checkpoints.load(path, "student")
+    student = architectures.build(card.architecture, channels=card.image_shape[0], classes=card.classes)
+    checkpoints.restore(student, tensors, path)
+    return card, student.eval()
+
+
 def load_generator(path: Path) -> tuple[Card, Generator]:
     """Read back step 1's result from any file, in evaluation mode.
 
@@ -211,9 +232,9 @@ def load_generator(path: Path) -> tuple[Card, Generator]:
     """
     card, tensors = checkpoints.load(path, "generator")
     width = tensors.get("blocks.0.weight", torch.empty(0)).numel()
-    if card.architecture != ARCHITECTURE or width == 0:
+    if card.architecture not in GENERATORS or width == 0:
         raise InvalidCheckpoint(f"{path} holds no generator of ours. Choose another run folder.")
-    generator = Generator(card.classes, card.image_shape, width)
+    generator = GENERATORS[card.architecture](card.classes, card.image_shape, width)
     checkpoints.restore(generator, tensors, path)
     return card, generator.eval()
 

@@ -85,8 +85,7 @@ def train(
     seed_initial_weights(seed, "teacher")
     model = architectures.build(architecture, channels=dataset.image_shape[0], classes=dataset.classes)
     architectures.check_size(model, architecture, dataset.image_shape)
-    on_cuda = device.type == "cuda"
-    form = torch.channels_last if on_cuda else torch.contiguous_format
+    form = torch.channels_last  # on a CPU a ResNet-32 learns a third faster in it, with CUDA more than that
     model.to(device, memory_format=form)  # type: ignore[call-overload]
     images_NCHW = torch.from_numpy(dataset.cloud.images)
     labels_N = torch.from_numpy(dataset.cloud.labels)
@@ -109,7 +108,7 @@ def train(
                 if step < done:
                     continue
                 torch.manual_seed(rng(seed, "teacher dropout", step).initial_seed())
-                with torch.autocast(device.type, torch.bfloat16, enabled=on_cuda):
+                with compute.autocast():
                     logits_BK = model(x_BCHW.to(device, memory_format=form))
                 loss = F.cross_entropy(logits_BK.float(), labels_N[index_B].to(device))
                 optimizer.zero_grad()

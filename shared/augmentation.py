@@ -17,12 +17,14 @@ class Augmentation(NamedTuple):
     """Most pixels by which an image is moved, on both axes."""
     flip: bool = False
     """Whether left and right may be swapped."""
+    tilt: float = 0.0
+    """Most degrees by which an image is turned; see `shared.pixels.tilt`."""
 
     def overridden(self, shift: int | None, flip: bool | None) -> "Augmentation":
         """The same with what is not None in its place."""
-        return Augmentation(self.shift if shift is None else shift, self.flip if flip is None else flip)
+        return self._replace(shift=self.shift if shift is None else shift, flip=self.flip if flip is None else flip)
 
     def __call__(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Float images [B, C, H, W], changed; differentiable."""
-        moved_BCHW = pixels.shift(images_BCHW, self.shift, rng)
+        moved_BCHW = pixels.tilt(pixels.shift(images_BCHW, self.shift, rng), self.tilt, rng)
         return pixels.flip(moved_BCHW, rng) if self.flip else moved_BCHW

@@ -3,8 +3,11 @@
 Shapes: B batch, C channels, H height, W width.
 """
 
+import math
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 
@@ -44,3 +47,26 @@ def flip(images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Swap left and right of about every second image."""
     chosen_B = torch.rand(len(images_BCHW), generator=rng).to(images_BCHW.device) < 0.5
     return torch.where(chosen_B[:, None, None, None], images_BCHW.flip(3), images_BCHW)
+
+
+def tilt(images_BCHW: torch.Tensor, degrees: float, rng: torch.Generator) -> torch.Tensor:
+    """Turn every image about its centre by up to `degrees`; stretch and shear it by up to as many hundredths.
+
+    Both axes are stretched apart. Pixels in between are interpolated, edges repeated. Differentiable.
+    """
+    if degrees == 0:
+        return images_BCHW
+    B, device = len(images_BCHW), images_BCHW.device
+    angle_B, *others = ((torch.rand(4, B, generator=rng) * 2 - 1) * degrees).to(device)
+    across_B, down_B, shear_B = (percent_B / 100 for percent_B in others)
+    cosine_B, sine_B = (angle_B * math.pi / 180).cos(), (angle_B * math.pi / 180).sin()
+    zero_B = torch.zeros(B, device=device)
+    matrix_B23 = torch.stack(
+        [
+            torch.stack([cosine_B / (1 + across_B), (shear_B - sine_B) / (1 + across_B), zero_B], 1),
+            torch.stack([sine_B / (1 + down_B), cosine_B / (1 + down_B), zero_B], 1),
+        ],
+        1,
+    )
+    grid_BHW2 = F.affine_grid(matrix_B23, list(images_BCHW.shape), align_corners=False)
+    return F.grid_sample(images_BCHW, grid_BHW2, padding_mode="border", align_corners=False)

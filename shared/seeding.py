@@ -18,3 +18,8 @@ def rng(seed: int, *place: str | int) -> torch.Generator:
 def seed_initial_weights(seed: int, *place: str | int) -> None:
     """Seed torch's global generator, which the initialisers of `torch.nn` draw from."""
     torch.manual_seed(rng(seed, *place).initial_seed())
+
+
+def seed_dropout(seed: int, *place: str | int) -> None:
+    """Seed torch's global generator, which dropout draws from on every device, for one training step."""
+    torch.manual_seed(rng(seed, *place, "dropout").initial_seed())

@@ -2,11 +2,13 @@
 
 Every call goes through the journal in small requests, numbered within their stage. A number that the journal knows is
 answered from there, with the images stored there, so a restarted run takes the same steps and learns the same. What
-was written but not answered is sent again, same key and same bytes, and the server charges it once.
+was written but not answered is sent again, same key and same bytes, and the server charges it once. A training that
+asks at every step keeps its `place` with its state, and goes on from that number instead of from the first.
 """
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +84,10 @@ class Oracle:
                 start += len(request.images)
                 self._steps[stage] += 1
         return self._joined(settled, images)
+
+    def place(self, stage: str) -> "Place":
+        """Where this oracle is in `stage`, to be kept and restored with the state of what learns from it."""
+        return Place(self._steps, stage)
 
     def queries(self, stage: str | None = None) -> int:
         """Images paid for in `stage`, or in all stages."""
@@ -164,6 +170,21 @@ class Oracle:
             return TransferSet(images[:0], nothing, self._output)
         answers = np.concatenate([request.answers for request in settled if request.answers is not None])
         return TransferSet(np.concatenate([request.images for request in settled]), answers, self._output)
+
+
+class Place:
+    """How many requests of a stage are learnt from."""
+
+    def __init__(self, steps: Counter[str], stage: str) -> None:
+        self._steps, self._stage = steps, stage
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` takes."""
+        return {"requests": self._steps[self._stage]}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Have the next question be the request after those."""
+        self._steps[self._stage] = state_dict["requests"]
 
 
 def images_in_request(most: int, image_bytes: int) -> int:

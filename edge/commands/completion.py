@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edge.asking.link import LINKS
+from edge.presets import PRESETS
 
 DATASETS = (
     *("digits", "mnist", "synthetic-digits", "synthetic-digits-grey", "svhn", "cifar10", "cifar100"),
@@ -19,6 +20,11 @@ STUDENTS = (
 def students(typed: str) -> list[str]:
     """Architectures whose name begins as typed."""
     return [name for name in STUDENTS if name.startswith(typed)]
+
+
+def presets(typed: str) -> list[str]:
+    """Presets whose name begins as typed."""
+    return [name for name in PRESETS if name.startswith(typed)]
 
 
 def run_folders(typed: str) -> list[str]:

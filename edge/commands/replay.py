@@ -1,7 +1,7 @@
 """`mekd-edge replay`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -12,6 +12,7 @@ from edge.commands.options import (
     Json,
     Out,
     Quiet,
+    RunData,
     console,
     given,
     prepare_torch,
@@ -47,10 +48,22 @@ def replay(
             rich_help_panel=SOURCE,
         ),
     ] = None,
+    response: Annotated[
+        Literal["soft", "top1"] | None,
+        typer.Option(
+            help="top1 learns from the classes of soft answers: what another policy would have sold.",
+            show_default=THE_RUNS,
+            rich_help_panel=SOURCE,
+        ),
+    ] = None,
+    data: RunData = None,
     student: Annotated[str | None, student_flag(THE_RUNS)] = None,
     seed: Annotated[int | None, seed_flag(THE_RUNS)] = None,
     image_weight: Annotated[float | None, weight_flag("the image term", THE_RUNS)] = None,
     kl_weight: Annotated[float | None, weight_flag("the KL term", THE_RUNS)] = None,
+    consistency_weight: Annotated[
+        float | None, weight_flag("the term that learns from the private images, on the device", THE_RUNS)
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -79,13 +92,18 @@ def replay(
 
     flags = {
         "budget": budget,
+        "response": response,
         "student": student,
         "seed": seed,
-        "distillation": {"image_weight": image_weight, "kl_weight": kl_weight},
+        "distillation": {
+            "image_weight": image_weight,
+            "kl_weight": kl_weight,
+            "consistency_weight": consistency_weight,
+        },
     }
     opened, resolved = changed(open_source(source, generator), config, given(flags))
     with stop_on_signal() as stop, Display(console, 0, quiet=quiet) as display:
-        results = train(opened, resolved, out, display.watcher(stop))
+        results = train(opened, resolved, out, display.watcher(stop), data)
     show(results, run_table(results), as_json=json, quiet=quiet)
     if not quiet and not json:
         console.print(f"Student written to {escape(str(out / 'student.safetensors'))}.", soft_wrap=True)

@@ -10,6 +10,7 @@ from edge.commands.flag_groups import with_flags
 from edge.commands.options import SOURCE, STUDENT, TEACHER, DataRoot, data_source, given
 from edge.commands.student_flags import seed_flag, student_flag, weight_flag
 from edge.config import Config, resolve
+from edge.presets import PRESETS, named
 
 
 class Choice(NamedTuple):
@@ -63,8 +64,21 @@ def choose(
     seed: Annotated[int | None, seed_flag("0")] = None,
     image_weight: Annotated[float | None, weight_flag("the image term", "0.01")] = None,
     kl_weight: Annotated[float | None, weight_flag("the KL term", "1")] = None,
+    consistency_weight: Annotated[
+        float | None, weight_flag("the term that learns from the private images, on the device", "0")
+    ] = None,
     im_weight: Annotated[
         float | None, weight_flag("the IM term of step 1, which has queries of its own", "0.5")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help=f"A method with all its settings: {', '.join(PRESETS)}; the file and the flags count more.",
+            show_default="the dataset's recipe",
+            metavar="NAME",
+            rich_help_panel=STUDENT,
+            autocompletion=completion.presets,
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -75,7 +89,7 @@ def choose(
         ),
     ] = None,
 ) -> Choice:
-    """The config that the flags describe, with the dataset's recipe and the file below them.
+    """The config that the flags describe, with the dataset's recipe, the preset and the file below them.
 
     Raises:
         InvalidConfig: names the field that is wrong.
@@ -89,9 +103,13 @@ def choose(
         "student": student,
         "seed": seed,
         "deprivatization": {"im_weight": im_weight},
-        "distillation": {"image_weight": image_weight, "kl_weight": kl_weight},
+        "distillation": {
+            "image_weight": image_weight,
+            "kl_weight": kl_weight,
+            "consistency_weight": consistency_weight,
+        },
     }
-    return Choice(resolve(config, given(flags)), root)
+    return Choice(resolve(config, given(flags), named(preset) if preset else None), root)
 
 
 with_run_flags = with_flags("choice", choose)

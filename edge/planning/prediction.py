@@ -26,10 +26,12 @@ from edge.asking.link import Link
 from edge.asking.oracle import images_in_request
 from edge.asking.teacher import Teacher
 from edge.asking.wire_bytes import Traffic
-from edge.config import Config, Section
+from edge.config import KD, OFFICIAL, Config, Section
 from edge.deprivatization import confidence_rounds
 from edge.distillation import split
 from edge.images.local_images import LocalImages
+from edge.official.deprivatization import asked_at
+from edge.official.distillation import batches
 from edge.planning.pacing import WINDOW_SECONDS, SlidingWindow
 from edge.planning.plan import STAGES, Plan
 from edge.planning.rehearsal import answer, refusal, rehearse
@@ -150,6 +152,8 @@ def first_prediction(
 
 def held_out(config: Config) -> int:
     """Answers that will select the student."""
+    if config.method == OFFICIAL:
+        return 0
     return len(split(config.budget, config.distillation.held_out, config.seed)[1])
 
 
@@ -162,6 +166,10 @@ def request_sizes(plan: Plan, image_shape: tuple[int, int, int], queries: int) -
 
 def _step_1(config: Config, plan: Plan, times: StepTimes | None) -> Legs:
     early, late, generation = (times.early, times.late, times.generation) if times else (0.0, 0.0, 0.0)
+    if config.method == OFFICIAL:
+        return [(late, asked_at(step, config)) for step in range(config.deprivatization.steps)]
+    if config.method == KD:
+        return []
     legs, done, step_seconds = [], 0, early
     for start, queries in confidence_rounds(config.deprivatization, plan.queries[STAGES[0]]):
         legs.append(((start - done) * step_seconds + queries * generation, queries))
@@ -171,6 +179,8 @@ def _step_1(config: Config, plan: Plan, times: StepTimes | None) -> Legs:
 
 def _step_2(config: Config, plan: Plan, times: StepTimes | None) -> Legs:
     queries, step = plan.queries[STAGES[1]], config.distillation
+    if config.method == OFFICIAL:
+        return [(times.distillation if times else 0.0, size) for size in batches(config)]
     if times is None:
         return [(0.0, queries)]
     grafted = config.budget * times.generation if step.image_weight > 0 else 0.0

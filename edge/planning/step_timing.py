@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from edge.config import Config
-from edge.deprivatization import Emulation, generate
-from edge.distillation import Alignment, predict
+from edge.config import KD, OFFICIAL, Config
+from edge.deprivatization import Ask, Emulation, generate
+from edge.distillation import CONSISTENT_FROM, Alignment, predict
+from edge.gan import Generator
 from edge.images.local_images import LocalImages
+from edge.official.deprivatization import OfficialEmulation
+from edge.official.distillation import OfficialAlignment
 from edge.transfer_set.journal import Images, TransferSet
 from shared.protocol import LABEL
 
@@ -35,7 +38,7 @@ class StepTimes:
     generation: float
     """Making one image."""
     distillation: float
-    """A step of step 2."""
+    """A step of step 2, on average."""
     selection: float
     """A look at all held-out answers."""
 
@@ -47,22 +50,46 @@ def time_steps(config: Config, local: LocalImages, output: str, held_out: int) -
         shape = (len(images),) if output == LABEL else (len(images), local.classes)
         return TransferSet(images, np.zeros(shape, np.int64 if output == LABEL else np.float32), output)
 
-    few = config.model_copy(update={"budget": SAMPLE})
-    emulation = Emulation(local, lambda stage, images: answered(images), few)
-    early = _seconds(emulation.step, itertools.repeat(-1))  # a round of questions begins at its step and not before
-    late = _seconds(emulation.step, itertools.repeat(config.deprivatization.steps))
-    generator = emulation.average.model
-    z_NK = torch.randn(SAMPLE, local.classes, device=emulation.device)
-    generation = _seconds(lambda _: generate(generator, z_NK), itertools.repeat(0)) / SAMPLE
+    if config.method == OFFICIAL:
+        return _official_times(config, local, lambda stage, images: answered(images))
+    generator: Generator | None = None
+    early = late = generation = 0.0
+    images = local.images[:SAMPLE]
+    if config.method != KD:
+        few = config.model_copy(update={"budget": SAMPLE})
+        emulation = Emulation(local, lambda stage, images: answered(images), few)
+        early = _seconds(emulation.step, itertools.repeat(-1))  # a round of questions begins at its step, not before
+        late = _seconds(emulation.step, itertools.repeat(config.deprivatization.steps))
+        generator = emulation.average.model
+        z_NK = torch.randn(SAMPLE, local.classes, device=emulation.device)
+        images = generate(generator, z_NK)
+        generation = _seconds(lambda _: generate(emulation.average.model, z_NK), itertools.repeat(0)) / SAMPLE
 
     endless = config.distillation.model_copy(update={"evaluate_every": 2**62, "steps": 2**62})
-    pairs = answered(generate(generator, z_NK))
     aligning = config.model_copy(update={"distillation": endless})
-    alignment = Alignment(pairs, generator, aligning, classes=local.classes, augmentation=local.augmentation)
-    distillation = _seconds(alignment.step, itertools.count())
+    alignment = Alignment(
+        answered(images),
+        generator,
+        aligning,
+        classes=local.classes,
+        augmentation=local.augmentation,
+        private=local.images,
+    )
+    distillation = _seconds(alignment.step, itertools.count())  # of so many, these are before the consistency term
+    if alignment.consistency is not None:
+        later = _seconds(alignment.step, itertools.count(2**61))
+        distillation += (1 - CONSISTENT_FROM) * (later - distillation)
     judged = np.zeros((held_out, *local.image_shape), np.uint8)
     selection = _seconds(lambda _: predict(alignment.student, judged), itertools.repeat(0))
     return StepTimes(early, late, generation, distillation, selection)
+
+
+def _official_times(config: Config, local: LocalImages, ask: Ask) -> StepTimes:
+    """Its steps make the images that they ask about, and nothing is held out."""
+    emulation = OfficialEmulation(local, ask, config)
+    step_1 = _seconds(emulation.step, itertools.repeat(0))
+    alignment = OfficialAlignment(emulation.generator, ask, config, channels=local.image_shape[0])
+    return StepTimes(step_1, step_1, 0.0, _seconds(alignment.step, itertools.repeat(0)), 0.0)
 
 
 def _seconds(work: Callable[[int], object], places: Iterator[int]) -> float:

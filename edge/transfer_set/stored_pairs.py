@@ -82,6 +82,10 @@ class StoredPairs:
         """Pairs by stage, in the order of asking: what they cost when they were asked for."""
         return dict(Counter(self.stages))
 
+    def asked(self) -> "StoredPairs":
+        """Those that were asked about where they are stored."""
+        return self.where(np.array([stage != IMPORTED for stage in self.stages], np.bool_))
+
     def first(self, count: int) -> "StoredPairs":
         """What a smaller budget would have bought.
 
@@ -91,6 +95,13 @@ class StoredPairs:
         if count > len(self):
             raise InvalidConfig(f"Budget {count} asks for more than the {len(self)} stored pairs. Use that or less.")
         return self.where(np.arange(len(self)) < count)
+
+    def top1(self) -> "StoredPairs":
+        """What a key that sees only the class would have bought."""
+        if self.kind.output == LABEL:
+            return self
+        kind = self.kind.model_copy(update={"output": LABEL})
+        return replace(self, kind=kind, answers=self.answers.argmax(1).astype(np.int64))
 
     def where(self, chosen: NDArray[np.bool_]) -> "StoredPairs":
         """The pairs for which `chosen` bool [N] is true, in their order."""

@@ -188,6 +188,7 @@ def test_a_quiet_display_shows_nothing(terminal: bool) -> None:
         ("distill --data ", {*datasets.LOADERS, "runs"}),
         ("distill --data di", {"digits"}),
         ("distill --link l", {"lan", "lora"}),
+        ("distill --preset of", {"official"}),
         ("report --run runs/", {"runs/mine", "runs/other"}),
         ("report --run runs/mine --compare runs/o", {"runs/other"}),
     ],

@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr
 
 import edge.cli
 from edge import run_folder
+from edge.adapted_student import Adaptation
 from edge.asking.client import TeacherClient
 from edge.asking.link import LINKS, Link
 from edge.config import RECIPES, Config, merge, parse
@@ -111,7 +112,7 @@ def test_every_field_of_the_config_is_told_with_its_default() -> None:
 def test_the_recipe_of_mnist_is_told() -> None:
     recipe, default = fields(RECIPES["mnist"]()), fields(Config())
     different = {name: value for name, value in recipe.items() if name != "dataset" and value != default[name]}
-    told = dict(re.findall(r"`([\w.]+)`\s+(\d+)", section("Config").partition("```")[0]))
+    told = dict(re.findall(r"`([\w.]+)`\s+([\d.]*\d)", section("Config").partition("```")[0]))
     assert told == different
 
 
@@ -146,7 +147,7 @@ def test_every_result_is_told(live_server: LiveServer, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     with TeacherClient(live_server.url, SecretStr(live_server.make_key())) as client:
         run(small_config(), client, folder.path)
-        evaluate(folder, client, None, Watcher())
+        evaluate(folder, client, None, Watcher(), adaptation=Adaptation("test"))
     results = folder.results()
     assert words("results.json") == {*results, "replayed_from"}
     told = {row[0].strip("`"): set(re.findall(r"[a-z_0-9]+", row[1])) for row in rows("results.json")}
@@ -154,6 +155,7 @@ def test_every_result_is_told(live_server: LiveServer, tmp_path: Path) -> None:
     assert set(results["prediction"]) | set(results["prediction"]["total"]) <= told["prediction"]
     for name in ("evaluation", "pool", "student", "generator"):
         assert set(results[name]) <= told[name]
+    assert set(results["evaluation"]["adapted"]) <= told["evaluation"]
     (measured,) = (row[1] for row in rows("results.json") if row[0] == "`evaluation`")
     assert set(re.findall(r"`(\w+)`", measured)) == set(results["evaluation"])
 

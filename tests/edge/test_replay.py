@@ -203,7 +203,7 @@ def test_the_config_of_a_file_is_the_recipe_of_its_dataset_at_its_size(file: Pat
         ({"budget": 101}, InvalidConfig, "Budget 101 asks for more than the 100 stored pairs"),
         ({"budget": 1}, InvalidConfig, "'budget'"),
         ({"student": "resnet9"}, InvalidConfig, "no architecture 'resnet9'"),
-        ({"response": "top1"}, InvalidConfig, "'response' stays as it was"),
+        ({"request": 7}, InvalidConfig, "'request' stays as it was"),
         ({"deprivatization": {"steps": 5}}, InvalidConfig, "'deprivatization' stays as it was"),
         ({"seeds": 5}, InvalidConfig, "'seeds'"),
     ],
@@ -249,3 +249,23 @@ def test_whether_images_may_be_swapped_is_the_configs_or_the_pairs_own(folder: R
     replayed(open_source(mirrored), tmp_path / "off", flip=False)
     assert same_student(tmp_path / "told", tmp_path / "asked")
     assert same_student(tmp_path / "off", folder.path) and not same_student(tmp_path / "told", folder.path)
+
+
+def test_the_classes_of_soft_answers_are_what_another_policy_would_have_sold(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    results = replayed(open_source(folder.path), tmp_path / "out", response="top1")
+    assert (results["output"], results["config"]["response"]) == (LABEL, "top1")
+    soft, hard = run_pairs(folder), run_pairs(RunFolder(tmp_path / "out"))
+    assert (hard.answers == soft.answers.argmax(1)).all() and (hard.images == soft.images).all()
+    with pytest.raises(InvalidConfig, match="holds classes alone"):
+        changed(open_source(tmp_path / "out"), None, {"response": "soft"})
+
+
+def test_a_replay_with_the_consistency_term_reads_the_runs_own_images(tmp_path: Path) -> None:
+    consistent = {"consistency_weight": 1.0, "consistency_threshold": 0.1}
+    folder = finished_run(tmp_path / "run", distillation=consistent)
+    replayed(open_source(folder.path), tmp_path / "same")
+    assert same_student(folder.path, tmp_path / "same")
+    replayed(open_source(folder.path), tmp_path / "without", distillation={"consistency_weight": 0.0})
+    assert not same_student(folder.path, tmp_path / "without")

@@ -11,6 +11,7 @@ from torch import nn
 
 from edge.distillation import predict
 from edge.gan import Generator
+from edge.official.networks import OfficialGenerator
 from edge.run_folder import RunFolder
 from shared import architectures, checkpoints
 from shared.checkpoints import Card
@@ -126,8 +127,11 @@ def test_results_and_curves_come_back(folder: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("width", [8, 24])
-def test_a_generator_of_any_width_comes_back_and_its_state_goes(folder: RunFolder, width: int) -> None:
-    generator = Generator(K, (1, 8, 8), width).eval()
+@pytest.mark.parametrize("kind", [Generator, OfficialGenerator])
+def test_a_generator_of_any_kind_and_width_comes_back_and_its_state_goes(
+    folder: RunFolder, kind: type[Generator], width: int
+) -> None:
+    generator = kind(K, (1, 8, 8), width).eval()
     for state in folder.state.values():
         checkpoints.write_atomically(state, b"state")
     folder.keep_generator(generator, CARD)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.pixels import flip, from_array, shift, to_float, to_uint8
+from shared.pixels import flip, from_array, shift, tilt, to_float, to_uint8
 from shared.seeding import rng
 
 EVERY_VALUE = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
@@ -74,3 +74,33 @@ def test_about_half_of_the_images_are_mirrored_and_the_rest_left_alone() -> None
     mirrored = (flipped == images.flip(3)).flatten(1).all(1)
     assert (same ^ mirrored).all() and 70 < int(mirrored.sum()) < 130
     assert torch.equal(flipped, flip(images, rng(0, "flip")))
+
+
+def test_a_tilt_turns_about_the_centre_by_no_more_than_it_may() -> None:
+    images = torch.zeros(300, 1, 33, 33)
+    images[:, :, 2, 16] = 1.0  # a dot 14 pixels above the centre
+    turned = tilt(images, 10, rng(0))
+    rows, columns = torch.meshgrid(torch.arange(33.0), torch.arange(33.0), indexing="ij")
+    mass = turned.sum((1, 2, 3))
+    across, down = (((axis - 16) * turned[:, 0]).sum((1, 2)) / mass for axis in (columns, rows))
+    distance = (across**2 + down**2).sqrt()
+    assert distance.min() > 14 / 1.1 - 0.5 and distance.max() < 14 * 1.1 + 0.8 and distance.std() > 0.3
+    angle = torch.atan2(across, -down).rad2deg()
+    most = 10 + 6.3  # a shear by a tenth looks like 5.7 degrees, and stretches help
+    assert angle.abs().max() < most and angle.abs().max() > 10 and abs(angle.mean()) < 1
+    centre = torch.zeros(20, 1, 33, 33)
+    centre[:, :, 16, 16] = 1.0
+    assert (tilt(centre, 10, rng(0)).flatten(1).argmax(1) == 16 * 33 + 16).all()
+
+
+def test_no_degrees_no_tilt_and_the_same_generator_the_same_tilt() -> None:
+    images = torch.rand(8, 3, 8, 10, generator=rng(1))
+    assert torch.equal(tilt(images, 0, rng(0)), images)
+    assert torch.equal(tilt(images, 5, rng(0)), tilt(images, 5, rng(0)))
+    assert not torch.equal(tilt(images, 5, rng(0)), tilt(images, 5, rng(1)))
+    assert tilt(images, 5, rng(0)).shape == images.shape
+
+
+def test_a_tilt_repeats_the_edge_and_invents_no_brightness() -> None:
+    images = torch.full((10, 1, 8, 8), 0.7)
+    torch.testing.assert_close(tilt(images, 45, rng(0)), images)

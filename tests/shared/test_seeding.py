@@ -2,7 +2,7 @@ import itertools
 
 import torch
 
-from shared.seeding import rng, seed_initial_weights
+from shared.seeding import rng, seed_dropout, seed_initial_weights
 
 
 def draw(seed: int, *place: str | int) -> list[float]:
@@ -34,6 +34,16 @@ def test_initial_weights_follow_the_address() -> None:
         weights.append(torch.nn.Linear(3, 3).weight.detach())
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_dropout_follows_the_address_and_is_not_that_of_the_steps_other_draws() -> None:
+    dropped = []
+    for step in (3, 3, 4):
+        seed_dropout(0, "distillation", step)
+        dropped.append(torch.nn.functional.dropout(torch.ones(64)))
+    assert torch.equal(dropped[0], dropped[1]) and not torch.equal(dropped[0], dropped[2])
+    seed_dropout(0, "distillation", 3)
+    assert torch.rand(4).tolist() != draw(0, "distillation", 3)
 
 
 def test_drawing_by_address_leaves_the_global_generator_alone() -> None:

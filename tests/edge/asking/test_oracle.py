@@ -293,3 +293,22 @@ def test_whatever_is_asked_each_distinct_image_is_charged_once_and_never_beyond_
             assert oracle.exhausted == (len(pairs) < len(images)) == (len(set(shades)) > budget)
             assert journal.unique_images() == oracle.queries() == live_server.spent(key)
             assert live_server.spent(key) == min(budget, len(set(shades)))
+
+
+def test_a_place_that_was_kept_lets_the_next_life_go_on_with_the_request_after_it(
+    live_server: LiveServer, journal_path: Path
+) -> None:
+    key, images = live_server.make_key(), some_images(40)
+    with an_edge(live_server.url, key, journal_path, batch=5) as (oracle, _):
+        oracle.ask(STAGE, images[:20])
+        kept = oracle.place(STAGE).state_dict()
+        oracle.ask(STAGE, images[20:30])  # asked and stored, and then the process dies without having kept its place
+        oracle.ask("distillation", images[:5])
+    with an_edge(live_server.url, key, journal_path, batch=8) as (oracle, journal):
+        oracle.place(STAGE).load_state_dict(kept)
+        again = oracle.ask(STAGE, some_images(10, seed=1))
+        assert (again.images == images[20:30]).all() and live_server.spent(key) == 30
+        assert (oracle.ask(STAGE, images[30:]).images == images[30:]).all()
+        assert (oracle.ask("distillation", some_images(5, seed=1)).images == images[:5]).all()
+        assert [len(request.images) for request in journal.answered(STAGE)] == [5] * 6 + [8, 2]
+    assert live_server.spent(key) == 40

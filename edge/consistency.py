@@ -1,0 +1,67 @@
+"""What the device's private images can teach without being sent: a student is to be consistent on them.
+
+An averaged student (mean teacher, Tarvainen and Valpola, NeurIPS 2017) looks at a private image; where it is sure of
+a class, the student has to find that class in a changed copy (FixMatch, Sohn et al., NeurIPS 2020):
+
+    L_C = mean( [max_k p_k >= threshold] * -log softmax(S(changed x))_c ),   p = softmax(average(x)), c = argmax p
+
+The paid images are generated, and the images that a student will meet are real: the private ones are the only real
+ones at hand. Nothing is asked and nothing leaves the device.
+
+Shapes: N private images, B batch, K classes, C channels, H height, W width.
+"""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from edge.config import Distillation
+from edge.transfer_set.journal import Images
+from shared import compute, pixels
+
+
+class ConsistencyTerm:
+    """Draws private images, and judges the student's logits to changed copies of them."""
+
+    def __init__(self, student: nn.Module, private: Images, config: Distillation) -> None:
+        self.average = AverageStudent(student, config.average)
+        self.threshold = config.consistency_threshold
+        self.private_NCHW = torch.from_numpy(private).to(compute.device())
+        self.probability_BK = torch.empty(0)
+
+    @torch.no_grad()
+    def draw(self, count: int, rng: torch.Generator) -> torch.Tensor:
+        """Float images [B, C, H, W]; what the averaged student thinks of them is kept for the call."""
+        pick_B = torch.randint(len(self.private_NCHW), (count,), generator=rng).to(self.private_NCHW.device)
+        x_BCHW = pixels.to_float(self.private_NCHW[pick_B])
+        self.probability_BK = self.average.model(x_BCHW.contiguous(memory_format=torch.channels_last)).softmax(1)
+        return x_BCHW
+
+    def __call__(self, logits_BK: torch.Tensor) -> torch.Tensor:
+        """L_C of the student's logits to changed copies of the images drawn last."""
+        return consistency_loss(logits_BK, self.probability_BK, self.threshold)
+
+
+def consistency_loss(logits_BK: torch.Tensor, probability_BK: torch.Tensor, threshold: float) -> torch.Tensor:
+    """L_C; an image of which nobody is sure counts as 0, so that the mean is over the batch."""
+    sure_B, class_B = probability_BK.max(1)
+    return (F.cross_entropy(logits_BK, class_B, reduction="none") * (sure_B >= threshold)).mean()
+
+
+class AverageStudent:
+    """Exponential moving average of a student, batch-norm statistics included; follows closely at first."""
+
+    def __init__(self, student: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(student).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, done: int) -> None:
+        """Move towards `student` after step `done`."""
+        share = max(1 - self.decay, 10 / (done + 10))
+        ours, theirs = self.model.state_dict(), student.state_dict()
+        for name, value in ours.items():
+            if value.is_floating_point():
+                value.lerp_(theirs[name], share)

@@ -1,0 +1,89 @@
+"""Whole methods with their settings, by name: functions that take a dataset's recipe and return a config.
+
+A preset goes over the recipe of the dataset, and below the TOML file and the flags: `--preset official --budget 500`.
+"""
+
+from collections.abc import Callable
+
+from edge.config import KD, OFFICIAL, Config, merge, parse
+from shared.errors import InvalidConfig
+
+
+def paper(base: Config) -> Config:
+    """The paper's formulas with the paper's weights: alpha 0.5, tau 5, beta 0.5, the image norm a sum over pixels.
+
+    Each image is asked about once, which the paper leaves open; `official` asks afresh at every step.
+    """
+    formulas = {
+        "deprivatization": {"im_weight": 0.5, "im_share": 0.1},
+        "distillation": {"image_weight": 1.0, "kl_weight": 0.5, "temperature": 5.0, "consistency_weight": 0.0},
+    }
+    return parse(merge(base.model_dump(), formulas))
+
+
+def pool(base: Config) -> Config:
+    """Every query in one pool that is asked once, and only the term that earns its place: KL, or cross-entropy."""
+    terms = {
+        "deprivatization": {"im_weight": 0.0},
+        "distillation": {"image_weight": 0.0, "kl_weight": 1.0, "consistency_weight": 0.0},
+    }
+    return parse(merge(base.model_dump(), terms))
+
+
+def lq(base: Config) -> Config:
+    """MEKD-LQ, for few queries: `pool`, and consistency on the private images, which never leave the device."""
+    return parse(merge(pool(base).model_dump(), {"distillation": {"consistency_weight": 1.0}}))
+
+
+def kd(base: Config) -> Config:
+    """Not the method but its yardstick: the same student learns from as many private images, which *are sent*.
+
+    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015. At most as many queries as private images.
+    """
+    return parse(merge(pool(base).model_dump(), {"method": KD}))
+
+
+def official(base: Config) -> Config:
+    """The released code's algorithm and settings, see `edge.official`, at the budget of `base`.
+
+    `im_share` is the share of its queries that the released run spends in step 1: 1.2 of 16.56 million. How long the
+    GAN learns stays as in `base`; the released run takes 200 passes over the local images.
+    """
+    released = {
+        "method": OFFICIAL,
+        "deprivatization": {
+            "batch": 64,
+            "learning_rate": 2e-4,
+            "beta1": 0.5,
+            "width": 128,
+            "average": 0.0,
+            "im_weight": 0.5,
+            "im_share": 0.0725,
+        },
+        "distillation": {
+            "batch": 128,
+            "learning_rate": 0.1,
+            "weight_decay": 5e-4,
+            "temperature": 5.0,
+            "image_weight": 1.0,
+            "kl_weight": 1.0,
+            "label_smoothing": 0.0,
+            "consistency_weight": 0.0,
+        },
+    }
+    return parse(merge(base.model_dump(), released))
+
+
+Preset = Callable[[Config], Config]
+PRESETS: dict[str, Preset] = {"paper": paper, "official": official, "pool": pool, "lq": lq, "kd": kd}
+
+
+def named(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        InvalidConfig: there is none.
+    """
+    if name not in PRESETS:
+        raise InvalidConfig(f"There is no preset '{name}'. Known: {', '.join(PRESETS)}.")
+    return PRESETS[name]
