@@ -73,6 +73,9 @@ class Distillation(Section):
     """beta: weight of the KL term (cross-entropy for top-1 answers); 0 switches it off."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Of the cross-entropy on top-1 answers."""
+    drawn_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the pool that is asked about as the generator makes it; the rest is chosen so that the classes are
+    equally many, by an early student of the first answers. 1 chooses nothing."""
     tilt: float = Field(default=0.0, ge=0, le=90)
     """Degrees by which an image may be turned without changing its class, and hundredths by which it may be stretched
     and sheared. Too much for images of a few pixels."""

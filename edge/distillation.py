@@ -52,6 +52,7 @@ def distill(
     classes: int,
     augmentation: Augmentation,
     private: Images | None = None,
+    stage: str = STAGE,
     state: Path | None = None,
     watcher: Watcher | None = None,
 ) -> tuple[nn.Module, Curves]:
@@ -64,6 +65,7 @@ def distill(
         classes: K, which labels alone do not tell.
         augmentation: how an image may be changed without changing its class.
         private: the device's images; only the consistency term needs them.
+        stage: what the watcher is told that it is.
         state: file that keeps the training between two starts.
         watcher: told of every step, may ask for a stop.
 
@@ -71,7 +73,7 @@ def distill(
         Stopped: the watcher asked for it; the state is saved.
     """
     alignment = Alignment(pairs, generator, config, classes=classes, augmentation=augmentation, private=private)
-    training = Training(STAGE, alignment.parts(), state, watcher or Watcher())
+    training = Training(stage, alignment.parts(), state, watcher or Watcher())
     curves = training.run(config.distillation.steps, alignment.step)
     return alignment.best.student, curves
 

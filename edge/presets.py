@@ -25,14 +25,17 @@ def pool(base: Config) -> Config:
     """Every query in one pool that is asked once, and only the term that earns its place: KL, or cross-entropy."""
     terms = {
         "deprivatization": {"im_weight": 0.0},
-        "distillation": {"image_weight": 0.0, "kl_weight": 1.0, "consistency_weight": 0.0},
+        "distillation": {"image_weight": 0.0, "kl_weight": 1.0, "consistency_weight": 0.0, "drawn_share": 1.0},
     }
     return parse(merge(base.model_dump(), terms))
 
 
 def lq(base: Config) -> Config:
-    """MEKD-LQ, for few queries: `pool`, and consistency on the private images, which never leave the device."""
-    return parse(merge(pool(base).model_dump(), {"distillation": {"consistency_weight": 1.0}}))
+    """MEKD-LQ, for few queries: `pool`, with images chosen so that the classes are equally many, and consistency.
+
+    Consistency is that of the student on the private images, which never leave the device.
+    """
+    return parse(merge(pool(base).model_dump(), {"distillation": {"drawn_share": 0.4, "consistency_weight": 1.0}}))
 
 
 def kd(base: Config) -> Config:

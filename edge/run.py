@@ -12,6 +12,7 @@ from edge.asking.oracle import Oracle
 from edge.asking.same_teacher import check_same_teacher
 from edge.asking.teacher import Teacher
 from edge.asking.wire_bytes import counted
+from edge.balancing import EARLY_STAGE, early_config, fill_balanced_pool
 from edge.config import KD, OFFICIAL, Config
 from edge.gan import Generator
 from edge.images.local_images import LocalImages, check_same_images, local_images
@@ -24,7 +25,7 @@ from edge.rivals import kd
 from edge.run_folder import RunFolder
 from edge.tensorboard import EventFiles
 from edge.training import Watcher
-from edge.transfer_set.journal import Journal
+from edge.transfer_set.journal import Journal, TransferSet
 from edge.transfer_set.run_pairs import check_kind, note_kind
 from edge.transfer_set.stored_pairs import Kind, paid_once
 from shared import checkpoints
@@ -102,11 +103,7 @@ def run(
                 student = _official_step_2(folder, kind, generator, oracle, config, watcher)
                 pairs = paid_once(journal, kind).asked()
             else:
-                queries = plan.queries[distillation.STAGE]
-                if generator is None:
-                    kd.fill_pool(local, oracle.ask, queries, config)
-                else:
-                    distillation.fill_pool(generator, oracle.ask, queries, config)
+                _fill_pool(generator, local, oracle, plan.queries[distillation.STAGE], config, watcher)
                 pairs = paid_once(journal, kind)
                 if len(pairs) < FEWEST_PAIRS:
                     raise BudgetTooSmall(
@@ -145,6 +142,29 @@ def _step_1(
     folder.keep_curves(deprivatization.STAGE, curves)
     folder.keep_generator(generator, card_of(local.name, local.image_shape, local.classes, config))
     return generator
+
+
+def _fill_pool(
+    generator: Generator | None, local: LocalImages, oracle: Oracle, queries: int, config: Config, watcher: Watcher
+) -> None:
+    def early(pairs: TransferSet) -> nn.Module:
+        """Learns anew where a run was stopped before all was asked; the same answers give the same student."""
+        return distillation.distill(
+            pairs,
+            None,
+            early_config(config),
+            classes=local.classes,
+            augmentation=local.augmentation,
+            stage=EARLY_STAGE,
+            watcher=watcher,
+        )[0]
+
+    if generator is None:
+        kd.fill_pool(local, oracle.ask, queries, config)
+    elif config.distillation.drawn_share == 1:
+        distillation.fill_pool(generator, oracle.ask, queries, config)
+    elif oracle.queries(distillation.STAGE) < queries:  # else all that was chosen is answered
+        fill_balanced_pool(generator, oracle.ask, queries, config, early)
 
 
 def _official_step_2(

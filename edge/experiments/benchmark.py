@@ -5,7 +5,8 @@
 
 Each seed asks once, for the largest budget, soft answers, behind a real server with a key of its own. The variants
 that ask the same questions are replays: of a prefix of that pool, of its classes alone, with other weights. Their
-queries are those of their budget, although they were paid only once. The others ask for themselves. All students are
+queries are those of their budget, although they were paid only once. The others ask for themselves; some about images
+of the same generator, which has learnt without a query. All students are
 measured on the labelled test images, and nothing is chosen there.
 
 A row per student is added to the file of rows, and one that is there is not made again: Ctrl-C stops, the same
@@ -49,10 +50,24 @@ def both(base: Config) -> Config:
     return parse(merge(pool(base).model_dump(), {"distillation": {"image_weight": 0.01}}))
 
 
-REPLAYED: dict[str, Callable[[Config], Config]] = {"kl": pool, "image": image_only, "both": both, "lq": lq}
+def consistency(base: Config) -> Config:
+    """KL and the consistency term: of the additions of `lq` this one alone."""
+    return parse(merge(lq(base).model_dump(), {"distillation": {"drawn_share": 1.0}}))
+
+
+def balance(base: Config) -> Config:
+    """KL on a balanced pool: of the additions of `lq` this one alone."""
+    return parse(merge(lq(base).model_dump(), {"distillation": {"consistency_weight": 0.0}}))
+
+
+Preset = Callable[[Config], Config]
+REPLAYED: dict[str, Preset] = {"kl": pool, "image": image_only, "both": both, "consistency": consistency}
 """They ask the same questions: the pool's."""
-ASKING: dict[str, Callable[[Config], Config]] = {"paper": paper, "official": official, "kd": kd}
-"""They have questions of their own."""
+SHARING: dict[str, Preset] = {"lq": lq, "balance": balance}
+"""They have questions of their own, about images of the same generator, which learnt without a question."""
+ASKING: dict[str, Preset] = {"paper": paper, "official": official, "kd": kd}
+"""They have nothing in common with the others."""
+VARIANTS = REPLAYED | SHARING | ASKING
 
 
 class Cloud(Protocol):
@@ -93,12 +108,12 @@ class Bench:
         """Make the student of a cell, or find it there, and measure it; what came out."""
         folder, watcher = self.out / str(cell), Watcher(should_stop=self.stop)
         if cell.variant in REPLAYED:
-            wanted = REPLAYED[cell.variant](self.base).model_dump()["distillation"]
+            wanted = VARIANTS[cell.variant](self.base).model_dump()["distillation"]
             flags = {"response": cell.response, "budget": cell.queries, "distillation": wanted}
             source, config = changed(open_source(self._pool(cell.seed)), None, flags)
             replay(source, config, folder, watcher, self.data_root)
         else:
-            self._run(ASKING[cell.variant], cell, folder)
+            self._run(VARIANTS[cell.variant], cell, folder)
         evaluate(RunFolder(folder), None, self.data_root, watcher)
         return RunFolder(folder).results()
 
@@ -108,9 +123,13 @@ class Bench:
         self._run(pool, Cell("pool", "soft", self.most, seed), folder)
         return folder
 
-    def _run(self, preset: Callable[[Config], Config], cell: Cell, folder: Path) -> None:
+    def _run(self, preset: Preset, cell: Cell, folder: Path) -> None:
         asked = {"seed": cell.seed, "budget": cell.queries, "response": cell.response}
         config = parse(merge(preset(self.base).model_dump(), asked))
+        if cell.variant in SHARING and not RunFolder(folder).generator.exists():
+            generator = RunFolder(self._pool(cell.seed)).generator.read_bytes()
+            RunFolder(folder).claim(config)
+            checkpoints.write_atomically(RunFolder(folder).generator, generator)
         with self._teacher(cell) as teacher:
             run(config, teacher, folder, self.data_root, Watcher(should_stop=self.stop))
 
@@ -127,7 +146,7 @@ def benchmark(
     data: Annotated[str, typer.Option(help="Dataset of the edge and of the test.")] = "digits",
     data_root: Annotated[Path | None, typer.Option(help="Folder of datasets that live in files.")] = None,
     teacher: Annotated[Path, typer.Option(help="Checkpoint of the teacher.")],
-    variant: Annotated[list[str], typer.Option(help=f"Of {', '.join([*REPLAYED, *ASKING])}.")] = list(REPLAYED),  # noqa: B006
+    variant: Annotated[list[str], typer.Option(help=f"Of {', '.join(VARIANTS)}.")] = ["kl", "lq"],  # noqa: B006
     budget: Annotated[list[int], typer.Option(help="Queries of a student.")] = [1000],  # noqa: B006
     response: Annotated[list[str], typer.Option(help="soft, top1.")] = ["soft", "top1"],  # noqa: B006
     seed: Annotated[list[int], typer.Option(help="Decides every random draw.")] = [0],  # noqa: B006

@@ -34,6 +34,7 @@ def demo(
     teacher: Annotated[str, typer.Option(help="Architecture of the teacher.")] = "resnet20",
     budget: Annotated[int, typer.Option(help="Queries of the edge's key.")] = 2000,
     response: Annotated[str, typer.Option(help="soft or top1; decides the key's policy too.")] = "soft",
+    preset: Annotated[str, typer.Option(help="Method with its settings, see edge/README.md.")] = "lq",
     seed: Annotated[int, typer.Option(help="Of teacher and student.")] = 0,
 ) -> None:
     """Run the whole thread and print one table."""
@@ -59,7 +60,7 @@ def demo(
         console.rule(f"edge: distillation from {service.url}")
         policy = "logits" if response == "soft" else "top1"
         key = service.create_key("edge-1", budget, policy)
-        asked = ["--budget", str(budget), "--response", response, "--seed", str(seed)]
+        asked = ["--budget", str(budget), "--response", response, "--preset", preset, "--seed", str(seed)]
         _run("edge", "distill", "--server", service.url, *source, *asked, "--out", out, "--json", key=key)
         console.rule("edge: evaluation, with a key of its own")
         tests = len(datasets.load(data, data_root).test.labels)

@@ -3,6 +3,10 @@
 Both write 0.8 as the second argument of a batch norm. It was probably meant for the momentum, and is the number that
 is added to the variance: small activations are hardly normalised.
 
+The released code scales all its datasets to 32x32. Here images keep the size that the teacher takes, and smaller ones
+are enlarged before the discriminator: at 8x8 the last of its maps would be a single pixel, whose batch norm gives a
+real and a generated batch the same mean, so that nothing could tell them apart.
+
 Shapes: B batch, K classes = latent dimension, C channels, H height, W width.
 """
 
@@ -17,6 +21,8 @@ EPS = 0.8
 DEVIATION = 0.02
 """Of initial weights, as DCGANs have it (Radford et al., ICLR 2016)."""
 WIDTHS = (16, 32, 64, 128)
+SIDE = 32
+"""Pixels of the shorter side, at least, of what the discriminator sees."""
 
 
 class OfficialGenerator(Generator):
@@ -36,6 +42,9 @@ class OfficialDiscriminator(nn.Module):
         super().__init__()
         channels, *size = image_shape
         layers: list[nn.Module] = []
+        if (smaller := min(size)) < SIDE:
+            size = [-(-side * SIDE // smaller) for side in size]
+            layers.append(nn.Upsample(tuple(size), mode="bilinear"))
         for depth, width in enumerate(WIDTHS):
             layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.LeakyReLU(0.2), nn.Dropout2d(0.25)]
             if depth > 0:

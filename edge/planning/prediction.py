@@ -26,6 +26,7 @@ from edge.asking.link import Link
 from edge.asking.oracle import images_in_request
 from edge.asking.teacher import Teacher
 from edge.asking.wire_bytes import Traffic
+from edge.balancing import CANDIDATES, drawn_queries, early_config
 from edge.config import KD, OFFICIAL, Config, Section
 from edge.deprivatization import confidence_rounds
 from edge.distillation import split
@@ -181,12 +182,16 @@ def _step_2(config: Config, plan: Plan, times: StepTimes | None) -> Legs:
     queries, step = plan.queries[STAGES[1]], config.distillation
     if config.method == OFFICIAL:
         return [(times.distillation if times else 0.0, size) for size in batches(config)]
+    drawn = queries if config.method == KD else drawn_queries(queries, config)
     if times is None:
-        return [(0.0, queries)]
+        return [(0.0, drawn), (0.0, queries - drawn)]
+    looked_at = CANDIDATES * (queries - drawn)
+    choosing = looked_at * (times.generation + times.selection / max(1, held_out(config)))
+    early = early_config(config).distillation.steps * times.early_student + choosing if drawn < queries else 0.0
     grafted = config.budget * times.generation if step.image_weight > 0 else 0.0
     looks = math.ceil(step.steps / step.evaluate_every)
     training = step.steps * times.distillation + looks * times.selection
-    return [(queries * times.generation, queries), (grafted + training, 0)]
+    return [(drawn * times.generation, drawn), (early, queries - drawn), (grafted + training, 0)]
 
 
 @dataclass

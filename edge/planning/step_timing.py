@@ -37,6 +37,8 @@ class StepTimes:
     """A step of step 1 after that; it has one more pass through both networks."""
     generation: float
     """Making one image."""
+    early_student: float
+    """A step of the early student that chooses among the generated images."""
     distillation: float
     """A step of step 2, on average."""
     selection: float
@@ -75,13 +77,13 @@ def time_steps(config: Config, local: LocalImages, output: str, held_out: int) -
         augmentation=local.augmentation,
         private=local.images,
     )
-    distillation = _seconds(alignment.step, itertools.count())  # of so many, these are before the consistency term
+    early_student = distillation = _seconds(alignment.step, itertools.count())  # long before the consistency term
     if alignment.consistency is not None:
         later = _seconds(alignment.step, itertools.count(2**61))
         distillation += (1 - CONSISTENT_FROM) * (later - distillation)
     judged = np.zeros((held_out, *local.image_shape), np.uint8)
     selection = _seconds(lambda _: predict(alignment.student, judged), itertools.repeat(0))
-    return StepTimes(early, late, generation, distillation, selection)
+    return StepTimes(early, late, generation, early_student, distillation, selection)
 
 
 def _official_times(config: Config, local: LocalImages, ask: Ask) -> StepTimes:
@@ -89,7 +91,7 @@ def _official_times(config: Config, local: LocalImages, ask: Ask) -> StepTimes:
     emulation = OfficialEmulation(local, ask, config)
     step_1 = _seconds(emulation.step, itertools.repeat(0))
     alignment = OfficialAlignment(emulation.generator, ask, config, channels=local.image_shape[0])
-    return StepTimes(step_1, step_1, 0.0, _seconds(alignment.step, itertools.repeat(0)), 0.0)
+    return StepTimes(step_1, step_1, 0.0, 0.0, _seconds(alignment.step, itertools.repeat(0)), 0.0)
 
 
 def _seconds(work: Callable[[int], object], places: Iterator[int]) -> float:

@@ -39,7 +39,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 def test_variants_with_the_same_questions_learn_from_one_pool(bench: Bench) -> None:
     kl = bench.student(Cell("kl", "soft", 40, 0))
-    top1 = bench.student(Cell("lq", "top1", 60, 0))
+    top1 = bench.student(Cell("consistency", "top1", 60, 0))
     assert isinstance(bench.cloud, Cloud) and set(bench.cloud.sold) == {"pool-soft-60-0"}
     assert (kl["output"], kl["pool"]["pairs"], top1["output"], top1["pool"]["pairs"]) == (LOGITS, 40, LABEL, 60)
     assert top1["config"]["distillation"]["consistency_weight"] == 1
@@ -56,3 +56,11 @@ def test_the_others_ask_for_themselves(bench: Bench, variant: str) -> None:
     assert isinstance(bench.cloud, Cloud)
     assert bench.cloud.sold[f"{variant}-top1-40-1"] == (40, "top1")
     assert results["server"]["spent"] == 40 == sum(stage["queries"] for stage in results["stages"].values())
+
+
+def test_some_ask_for_themselves_about_images_of_the_same_generator(bench: Bench) -> None:
+    results = bench.student(Cell("lq", "soft", 40, 0))
+    assert isinstance(bench.cloud, Cloud) and bench.cloud.sold["lq-soft-40-0"] == (40, "logits")
+    assert [stage["queries"] for stage in results["stages"].values()] == [0, 40]
+    ours, pools = (RunFolder(bench.out / name).generator.read_bytes() for name in ("lq-soft-40-0", "pool-0"))
+    assert ours == pools and bench.student(Cell("lq", "soft", 40, 0)) == results

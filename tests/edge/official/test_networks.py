@@ -54,6 +54,21 @@ def test_initial_weights_are_those_of_a_dcgan() -> None:
             assert norm.weight.mean().item() == pytest.approx(1, abs=0.02) and not norm.bias.any()
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 9, 14)])
+def test_batches_of_any_size_can_be_told_apart_by_their_means(shape: tuple[int, int, int]) -> None:
+    """Behind batch norms of single pixels all batches would have the same mean logit."""
+    discriminator = OfficialDiscriminator(shape)
+    for dropout in of_kind(discriminator, nn.Dropout2d):
+        dropout.p = 0.0
+    with torch.no_grad():
+        for convolution in of_kind(discriminator, nn.Conv2d):
+            convolution.weight.mul_(10)
+        x_BCHW = torch.randn(64, *shape, generator=torch.Generator().manual_seed(0))
+        slope_W = torch.linspace(-1, 1, shape[2])
+        means = [discriminator.judge[:-1](batch_BCHW).mean().item() for batch_BCHW in (x_BCHW, x_BCHW + slope_W)]
+    assert abs(means[0] - means[1]) > 0.01
+
+
 def test_the_discriminator_drops_whole_channels_in_training_only() -> None:
     discriminator, x_BCHW = OfficialDiscriminator((1, 8, 8)), torch.randn(6, 1, 8, 8)
     assert [dropout.p for dropout in of_kind(discriminator, nn.Dropout2d)] == [0.25] * 4

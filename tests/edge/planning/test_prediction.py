@@ -151,24 +151,29 @@ def test_a_rate_below_the_budget_takes_minutes_and_sends_requests_twice() -> Non
 
 
 def test_training_between_the_questions_is_time_in_which_the_rate_recovers() -> None:
-    times = StepTimes(early=0, late=1, generation=0, distillation=0, selection=0)
+    times = StepTimes(early=0, late=1, generation=0, early_student=0, distillation=0, selection=0)
     at_once, apart = (predicted(Config(), usage(400), times=t) for t in (None, times))
     assert apart.total.seconds == pytest.approx(600 + (apart.total.rate_seconds or 0))
     assert (apart.stages["distillation"].rate_seconds or 0) < (at_once.stages["distillation"].rate_seconds or 0)
 
 
 def test_seconds_are_those_of_every_step_round_and_look() -> None:
-    times = StepTimes(early=1, late=100, generation=0.01, distillation=10_000, selection=1_000_000)
+    times = StepTimes(early=1, late=100, generation=0.01, early_student=500, distillation=10_000, selection=1_000_000)
     prediction = predicted(small_config(), usage(), times=times)
     step_1, step_2 = prediction.stages.values()
     assert step_1.seconds == pytest.approx(6 * 1 + 6 * 100 + 30 * 0.01)  # rounds at steps 6 and 9 of 12
     assert step_2.seconds == pytest.approx(70 * 0.01 + 100 * 0.01 + 12 * 10_000 + 3 * 1_000_000)
     assert predicted(small_config(), usage()).total.seconds is None
+    chosen = predicted(small_config(distillation={"drawn_share": 0.5}), usage(), times=times)
+    choosing = 6 * 500 + 5 * 35 * (
+        0.01 + 1_000_000 / 10
+    )  # half as many steps; five candidates for one, judged by tens
+    assert (chosen.total.seconds or 0) - (prediction.total.seconds or 0) == pytest.approx(choosing)
 
 
 def test_seconds_on_a_link_are_those_of_its_exchanges_and_of_connections_that_were_let_go() -> None:
     link = Link(name="slow", up_bits_per_second=8e3, down_bits_per_second=4e3, round_trip=10)
-    times = StepTimes(early=10, late=0, generation=0, distillation=0, selection=0)
+    times = StepTimes(early=10, late=0, generation=0, early_student=0, distillation=0, selection=0)
     for seconds, handshakes in ((None, 0), (times, 1)):
         prediction = predicted(small_config(), usage(), link=link, times=seconds)
         step_1 = prediction.stages["deprivatization"]
@@ -214,6 +219,16 @@ def test_a_run_takes_what_was_predicted_to_the_byte(
     assert step_2 == math.ceil((70 if response == "soft" else 100) / most)
     assert results["prediction"]["held_out"] == 10
     assert results["prediction"]["total"]["seconds"] is None
+
+
+def test_a_run_that_chooses_its_images_takes_what_was_predicted(live_server: LiveServer, tmp_path: Path) -> None:
+    config, key = small_config(distillation={"drawn_share": 0.5}), live_server.make_key(budget=100)
+    with TeacherClient(live_server.url, SecretStr(key)) as client:
+        results = run(config, client, tmp_path / "run")
+    expected, took = results["prediction"]["stages"]["distillation"], results["stages"]["distillation"]
+    assert (expected["queries"], expected["requests"]) == (took["queries"], 2)
+    assert expected["bytes_up"] == took["bytes_up"]
+    assert 0 <= expected["bytes_down"] - took["bytes_down"] <= expected["bytes_down_slack"]
 
 
 def test_a_run_that_goes_on_reports_what_was_predicted_at_its_start(live_server: LiveServer, tmp_path: Path) -> None:
