@@ -2,8 +2,8 @@
 
 A generator that learnt from few images makes some classes seldom. A part of the pool is therefore asked about as it
 comes. An early student learns from these answers and looks at many more images, for nothing; the rest of the budget
-goes to those that it takes for the classes that are short. Within a class they are drawn: choosing there what lies far
-apart was no better (see `edge/experiments/LOG.md`).
+goes to those that it takes for the classes that are short. Within a class they are drawn: to choose there what lies
+far apart was no better (see `edge/experiments/LOG.md`).
 
 Shapes: N pairs, M candidates, K classes.
 """
