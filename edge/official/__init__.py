@@ -16,5 +16,6 @@ What is not reproduced: the released code reports the best of 240 looks at the t
 an epoch that was chosen by hand. Here the last student and the last generator count, and nobody looks at test images.
 Because its loops are bounded by epochs and ours by a budget, the GAN goes on after the last query of step 1 with the
 last index that it learnt, and step 2 has as many steps as the rest of the budget pays for. What is asked about is
-rounded to the bytes that a server takes, and the student sees the same bytes.
+rounded to the bytes that a server takes, and the student sees the same bytes. Images keep the teacher's size, where
+the released code scales all to 32x32; its discriminator sees smaller ones enlarged (`networks`).
 """

@@ -16,14 +16,18 @@ from shared.protocol import LOGITS
 from tests.edge.small import small_config
 from tests.edge.transfer_set.storing import FreeTeacher
 
-STEP_1 = [8, 8, 8, 6]
-"""Images of the steps of step 1 that ask: 30 queries; 12 steps in all."""
-STEP_2 = [8, 8, 8, 8, 8, 8, 8, 8, 6]
-"""Images of the steps of step 2: 70 queries."""
+STEP_1 = [8, 8, 2]
+"""Images of the steps of step 1 that ask: 18 queries; 6 steps in all."""
+STEP_2 = [8, 8, 8, 8, 8, 2]
+"""Images of the steps of step 2: 42 queries."""
 
 
 def official_config(**changes: Any) -> Config:
-    return parse(merge(small_config(method=OFFICIAL, deprivatization={"width": 16}).model_dump(), changes))
+    return parse(
+        merge(
+            small_config(method=OFFICIAL, budget=60, deprivatization={"width": 16, "steps": 6}).model_dump(), changes
+        )
+    )
 
 
 class KeyedTeacher(FreeTeacher):

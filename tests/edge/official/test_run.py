@@ -57,7 +57,7 @@ def test_a_run_asks_at_every_step_and_spends_its_budget_in_both_stages(
     results = run(official_config(response=response), teacher, tmp_path / "run")
     assert teacher.sizes == STEP_1 + STEP_2
     queries = [(stage["queries_planned"], stage["queries"]) for stage in results["stages"].values()]
-    assert queries == [(30, 30), (70, 70)] and results["pool"]["pairs"] == 100
+    assert queries == [(18, 18), (42, 42)] and results["pool"]["pairs"] == 60
     assert results["prediction"]["held_out"] == 0 and 0 <= results["pool"]["inverse_fidelity"] <= 1
     folder = RunFolder(tmp_path / "run")
     assert isinstance(folder.load_generator(), OfficialGenerator) and not folder.state["distillation"].exists()
@@ -68,9 +68,9 @@ def test_a_run_asks_at_every_step_and_spends_its_budget_in_both_stages(
     ("looks_before_stop", "dies_at"),
     [
         (3, ("deprivatization", 3)),  # stopped between the step's beginning and its question
-        (4, ("deprivatization", 9)),
-        (10, ("distillation", 2)),  # with no state of step 2 kept
-        (20, ("distillation", 7)),  # with the state of its step 2, five steps and requests back
+        (4, ("deprivatization", 5)),
+        (7, ("distillation", 2)),  # with no state of step 2 kept
+        (13, ("distillation", 5)),  # with the state of step 2 kept, three steps and requests back
     ],
 )
 def test_a_run_that_is_stopped_and_killed_asks_nothing_twice_and_ends_as_an_undisturbed_one(
@@ -89,7 +89,7 @@ def test_a_run_that_is_stopped_and_killed_asks_nothing_twice_and_ends_as_an_undi
     results = run(official_config(), teacher, out)
     assert learnt(out) == learnt(finished.path)
     assert teacher.sizes == STEP_1 + STEP_2 and len(set(teacher.keys)) == len(teacher.keys)
-    assert [stage["queries"] for stage in results["stages"].values()] == [30, 70]
+    assert [stage["queries"] for stage in results["stages"].values()] == [18, 42]
 
 
 def test_a_budget_that_somebody_else_spends_stops_the_run_until_it_is_raised(
@@ -102,15 +102,15 @@ def test_a_budget_that_somebody_else_spends_stops_the_run_until_it_is_raised(
     def spend(stage: str, done: int, *_: Any) -> None:
         if (stage, done) == ("distillation", 3):
             with TeacherClient(live_server.url, SecretStr(key)) as other:
-                other.ask(np.zeros((40, 1, 8, 8), np.uint8), LOGITS, "another-program")
+                other.ask(np.zeros((12, 1, 8, 8), np.uint8), LOGITS, "another-program")
 
-    key = live_server.make_key(name="shared", budget=100)
+    key = live_server.make_key(name="shared", budget=60)
     with pytest.raises(BudgetTooSmall, match="ended in distillation, with 6 of the 8 answers"):
         distil(key, "poor", Watcher(on_step=spend))
-    live_server.ledger.top_up("shared", 40)
+    live_server.ledger.top_up("shared", 12)
     distil(key, "poor")
     distil(live_server.make_key(), "rich")
-    assert learnt(tmp_path / "poor") == learnt(tmp_path / "rich") and live_server.spent(key) == 140
+    assert learnt(tmp_path / "poor") == learnt(tmp_path / "rich") and live_server.spent(key) == 72
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_a_replay_is_refused_and_its_message_is_the_way_out(finished: RunFolder,
     source = open_source(file, Path(generator[1]))
     few_steps = {"distillation": {"steps": 4, "batch": 8, "evaluate_every": 4}}
     results = replay(*changed(source, None, few_steps), tmp_path / "out")
-    assert results["config"]["method"] == "mekd" and results["pool"]["pairs"] == 100
+    assert results["config"]["method"] == "mekd" and results["pool"]["pairs"] == 60
 
 
 def test_imported_pairs_are_not_learnt_from(tmp_path: Path) -> None:
     import_pairs(stored(5), RunFolder(tmp_path / "run"), "file")
     results = run(official_config(), KeyedTeacher(), tmp_path / "run")
-    assert (results["imported"], results["pool"]["pairs"]) == (0, 100)
+    assert (results["imported"], results["pool"]["pairs"]) == (0, 60)
