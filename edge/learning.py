@@ -68,8 +68,8 @@ def kept_student(
         return folder.load_student()[1]
     student, curves = learn(state)
     folder.keep_curves(distillation.STAGE, curves)
-    agreement = [value for _, value in curves.get("held-out agreement", [])]
-    facts = {"held_out_agreement": max(agreement)} if agreement else {}
+    agreement = distillation.kept_agreement(curves, config.distillation.steps)
+    facts = {} if agreement is None else {"held_out_agreement": agreement}
     card = card_of(kind.dataset, kind.image_shape, kind.classes, config)
     folder.keep_student(student, config.student, card | {"facts": facts})
     return student

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from edge.distillation import STAGE as STEP_2
+from edge.distillation import kept_agreement
 from edge.report import charts
 from edge.run_folder import RunFolder
 from edge.transfer_set.journal import Payment
@@ -62,14 +63,14 @@ def compared(folders: Sequence[RunFolder]) -> tuple[list[dict[str, Any]], Markup
     rows = []
     for folder in folders:
         results = folder.results()
-        agreement = folder.curves().get(STEP_2, {}).get("held-out agreement", [])
+        curves, steps = folder.curves().get(STEP_2, {}), folder.config().distillation.steps
         rows.append(
             {
                 "run": str(folder.path),
                 "queries": sum(stage["queries"] for stage in results["stages"].values()),
                 "student": results["config"]["student"],
                 "seed": results["config"]["seed"],
-                "held-out agreement": max((value for _, value in agreement), default=None),
+                "held-out agreement": kept_agreement(curves, steps),
                 "test accuracy": results.get("evaluation", {}).get("student_accuracy"),
             }
         )

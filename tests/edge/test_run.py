@@ -101,7 +101,7 @@ def test_a_run_leaves_what_its_folder_promises_and_no_private_image(live_server:
     assert folder.config() == small_config()
     card, _ = folder.load_student()
     agreement = folder.curves()["distillation"]["held-out agreement"]
-    assert card.facts["held_out_agreement"] == max(value for _, value in agreement)
+    assert card.facts["held_out_agreement"] == dict(agreement)[12]  # the only look in the last fifth of 12 steps
     private = {image.tobytes() for image in digits().images}
     with Journal(folder.journal) as journal:
         assert not any(image.tobytes() in private for image in journal.transfer_set().images)
