@@ -38,7 +38,7 @@ def fill_balanced_pool(
     """Ask about `queries` images, the later ones chosen; `early` makes a student of the answers to the first."""
     drawn = drawn_queries(queries, config)
     first = fill_pool(generator, ask, drawn, config)
-    if len(first) < drawn:  # the key's budget was spent elsewhere meanwhile
+    if len(first) < drawn or drawn == queries:  # the key's budget was spent elsewhere meanwhile, or nothing is left
         return
     images = candidates(generator, CANDIDATES * (queries - drawn), config)
     class_M = predict(early(first), images).argmax(1)

@@ -130,3 +130,10 @@ def test_with_every_answer_there_no_early_student_learns_again(tmp_path: Path) -
         watcher=Watcher(on_step=lambda stage, done, total, values: again.append(stage)),
     )
     assert set(seen) == {"deprivatization", "early student", STAGE} and set(again) == {STAGE}
+
+
+def test_a_budget_that_ends_with_the_first_part_chooses_nothing(tmp_path: Path) -> None:
+    config = small_config(budget=2, distillation=CHOOSING | {"batch": 2}, deprivatization={"im_weight": 0.0})
+    teacher = FreeTeacher()
+    results = run(config, teacher, tmp_path / "run")
+    assert teacher.asked == 2 == results["pool"]["pairs"]
