@@ -4,7 +4,6 @@ Shapes: N images, K classes.
 """
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,6 @@ from edge.distillation import predict
 from edge.images.local_images import private_images, unlabelled_images
 from edge.run_folder import RunFolder
 from edge.training import Watcher
-from edge.transfer_set.journal import Journal
 from shared.datasets import Images
 from shared.errors import InvalidConfig
 
@@ -87,8 +85,7 @@ def predict_adapted(
 def run_images(folder: RunFolder, data_root: Path | None, watcher: Watcher) -> Images:
     """The images that a run learnt from, uint8 [N, C, H, W]; see `private_images`."""
     config, (card, _) = folder.config(), folder.load_student()
-    with Journal(folder.journal) if folder.journal.exists() else nullcontext() as journal:
-        return private_images(config, data_root, card.image_shape, journal, watcher)
+    return private_images(config, data_root, card.image_shape, folder.journal, watcher)
 
 
 def _adapted(

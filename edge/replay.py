@@ -12,7 +12,6 @@ weight or prefix of the budget it tells what that would have given for the same 
 A rival method that learns from the same pairs takes `source.pairs`.
 """
 
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -177,9 +176,8 @@ def _checked_generator(source: Source, config: Config) -> Generator | None:
 def _private(source: Source, config: Config, data_root: Path | None, watcher: Watcher) -> Images | None:
     if config.distillation.consistency_weight == 0:
         return None
-    folder, shape = RunFolder(Path(source.name)), source.pairs.kind.image_shape
-    with Journal(folder.journal) if folder.journal.exists() else nullcontext() as journal:
-        return private_images(config, data_root, shape, journal, watcher)
+    journal = RunFolder(Path(source.name)).journal
+    return private_images(config, data_root, source.pairs.kind.image_shape, journal, watcher)
 
 
 def _augmentation(source: Source, config: Config) -> Augmentation:

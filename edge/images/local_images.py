@@ -89,7 +89,7 @@ def some_images(config: Config, data_root: Path | None, shape: tuple[int, int, i
 
 
 def private_images(
-    config: Config, data_root: Path | None, shape: tuple[int, int, int], journal: Journal | None, watcher: Watcher
+    config: Config, data_root: Path | None, shape: tuple[int, int, int], journal: Path, watcher: Watcher
 ) -> Images:
     """The images that a run learnt from, once more: uint8 [N, *shape].
 
@@ -97,7 +97,7 @@ def private_images(
         config: the run's.
         data_root: folder of the datasets that live in files, or of the device's own images.
         shape: channels, height and width that its student sees.
-        journal: the run's, which knows what it began with; None where nobody does.
+        journal: the run's, which knows what it began with; where there is none, nobody does.
         watcher: told of every file of a folder, may ask for a stop.
 
     Raises:
@@ -111,7 +111,10 @@ def private_images(
         raise UnknownDataset("The run learnt from a folder of images. Name it with --data FOLDER.")
     else:
         images = unlabelled_images(data_root, shape, watcher)
-    now, then = _identity(images), journal.notes().get(NOTE) if journal else None
+    now, then = _identity(images), None
+    if journal.exists():
+        with Journal(journal) as kept:
+            then = kept.notes().get(NOTE)
     if then not in (None, now):
         raise RunMismatch(
             f"The run learnt from {then['count']} images, now there are {now['count']}, and not the same ones. Name "
