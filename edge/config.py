@@ -25,10 +25,10 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 FOLDER = "folder"
 """In place of a dataset's name: a folder of the device's own images."""
+MEKD: Final = "mekd"
+"""The method."""
 OFFICIAL: Final = "mekd-official"
 """The method of the released code."""
-KD: Final = "kd"
-"""Knowledge distillation on the private images themselves, which it sends."""
 
 
 class Deprivatization(Section):
@@ -61,10 +61,12 @@ class Distillation(Section):
     """Student updates."""
     batch: int = Field(default=64, ge=2)
     """Stored pairs per update."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """`adamw`, warmed up, then on half a cosine; `sgd` with momentum 0.9, a tenth after each third of the steps."""
     learning_rate: float = Field(default=8e-3, gt=0)
-    """AdamW's peak; warmed up, then a cosine to zero."""
+    """The optimiser's peak."""
     weight_decay: float = Field(default=0.05, ge=0)
-    """AdamW's decoupled decay."""
+    """The optimiser's; AdamW's is decoupled."""
     temperature: float = Field(default=5.0, gt=0)
     """tau of both terms."""
     image_weight: float = Field(default=0.01, ge=0)
@@ -100,10 +102,23 @@ class Distillation(Section):
 class Config(Section):
     """One run."""
 
-    method: Literal["mekd", "mekd-official", "kd"] = "mekd"
-    """`mekd`; `kd`, which sends the private images and has no step 1, to tell what keeping them costs; or
-    `mekd-official`: the released code's algorithm with its faults, see `edge.official`. That one passes over the
-    fields that it does not know, and updates the student as often as the budget pays for a fresh batch."""
+    method: Literal[
+        "mekd",
+        "mekd-official",
+        "kd",
+        "ml",
+        "al",
+        "dkd",
+        "kn",
+        "am",
+        "dafl-proxy",
+        "db3kd",
+        "noise",
+        "augmented",
+    ] = "mekd"
+    """`mekd`; `mekd-official`: the released code's algorithm with its faults, see `edge.official`, which passes over
+    the fields that it does not know and updates the student as often as the budget pays for a fresh batch; or one of
+    the rivals and controls, see `edge.methods`, which have no step 1."""
     dataset: str = "digits"
     """Where the edge's unlabelled images come from: a name of `shared.datasets`, or `folder`."""
     classes: int | None = Field(default=None, ge=2)
@@ -145,15 +160,22 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _no_image_term_without_a_generator(self) -> Self:
-        if self.method == KD and self.distillation.image_weight > 0:
-            raise ValueError("method 'kd' has no generator, which the image term needs: set image_weight to 0")
+        if not self.has_step_1 and self.distillation.image_weight > 0:
+            raise ValueError(
+                f"method '{self.method}' has no generator, which the image term needs: set image_weight to 0"
+            )
         return self
+
+    @property
+    def has_step_1(self) -> bool:
+        """Whether a generator learns from the private images first."""
+        return self.method in (MEKD, OFFICIAL)
 
     @property
     def im_queries(self) -> int:
         """Queries of step 1."""
         step = self.deprivatization
-        wanted = round(step.im_share * self.budget) if step.im_weight > 0 and self.method != KD else 0
+        wanted = round(step.im_share * self.budget) if step.im_weight > 0 and self.has_step_1 else 0
         if self.method == OFFICIAL:  # asks for top-1 answers too, and at every step about its batch at most
             return min(wanted, step.steps * step.batch)
         return wanted if self.response == "soft" else 0

@@ -18,12 +18,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from edge.answer_terms import MakeTerm, answer_term
 from edge.answers import labels, latents, target_latents, target_logits
 from edge.config import Config
 from edge.consistency import ConsistencyTerm
 from edge.deprivatization import Ask, descend, generate
 from edge.gan import Generator
 from edge.losses import image_loss, kl_loss, label_loss
+from edge.optimizers import optimizer
 from edge.training import Curves, Training, Watcher
 from edge.transfer_set.journal import Images, TransferSet
 from shared import architectures, compute, metrics, pixels, seeding
@@ -32,7 +34,6 @@ from shared.protocol import LABEL
 from shared.training_state import Stateful
 
 STAGE = "distillation"
-WARM_UP = 0.1
 SELECT_FROM = 0.8
 """Share of the steps before which no student is selected: the schedule still takes it somewhere, and a few held-out
 answers cannot tell where. Of 25, a tenth of 250, the best look is often the luckiest one."""
@@ -56,6 +57,7 @@ def distill(
     classes: int,
     augmentation: Augmentation,
     private: Images | None = None,
+    make_term: MakeTerm = answer_term,
     stage: str = STAGE,
     state: Path | None = None,
     watcher: Watcher | None = None,
@@ -69,6 +71,7 @@ def distill(
         classes: K, which labels alone do not tell.
         augmentation: how an image may be changed without changing its class.
         private: the device's images; only the consistency term needs them.
+        make_term: makes the answer term.
         stage: what the watcher is told that it is.
         state: file that keeps the training between two starts.
         watcher: told of every step, may ask for a stop.
@@ -76,7 +79,15 @@ def distill(
     Raises:
         Stopped: the watcher asked for it; the state is saved.
     """
-    alignment = Alignment(pairs, generator, config, classes=classes, augmentation=augmentation, private=private)
+    alignment = Alignment(
+        pairs,
+        generator,
+        config,
+        classes=classes,
+        augmentation=augmentation,
+        private=private,
+        make_term=make_term,
+    )
     training = Training(stage, alignment.parts(), state, watcher or Watcher())
     curves = training.run(config.distillation.steps, alignment.step)
     return alignment.best.student, curves
@@ -94,6 +105,7 @@ class Alignment:
         classes: int,
         augmentation: Augmentation,
         private: Images | None = None,
+        make_term: MakeTerm = answer_term,
     ) -> None:
         self.config, self.seed = config.distillation, config.seed
         self.augmentation = augmentation._replace(tilt=self.config.tilt)
@@ -112,6 +124,7 @@ class Alignment:
             self.image_term = ImageTerm(generator, self.target_NK, self.output, self.config.temperature)
         self.held_out = pairs.images[held_out.numpy()], target_NK[held_out].cpu(), label_N[held_out].cpu()
 
+        self.answer_term = make_term(config, self.output, classes)
         seeding.seed_initial_weights(config.seed, STAGE)
         student = architectures.build(config.student, channels=pairs.images.shape[1], classes=classes)
         self.student = student.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -120,13 +133,12 @@ class Alignment:
         if self.config.consistency_weight > 0:
             assert private is not None, "the consistency term needs the device's images"
             self.consistency = ConsistencyTerm(self.student, private, self.config)
-        self.adam = torch.optim.AdamW(
-            self.student.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
+        self.optimizer, self.schedule = optimizer(self.student, self.config)
 
     def parts(self) -> dict[str, Stateful]:
         """All that `step` changes."""
-        parts: dict[str, Stateful] = {"student": self.student, "best": self.best, "adam": self.adam}
+        parts: dict[str, Stateful] = {"student": self.student, "best": self.best, "optimizer": self.optimizer}
+        parts |= self.answer_term.parts()
         return parts if self.consistency is None else parts | {"average": self.consistency.average.model}
 
     def step(self, done: int) -> dict[str, float]:
@@ -144,9 +156,9 @@ class Alignment:
         if consistency is not None:
             terms["consistency term"] = self.config.consistency_weight, consistency(logits_BK[B:])
         values = {name: term.item() for name, (_, term) in terms.items()}
-        for group in self.adam.param_groups:
-            group["lr"] = self.config.learning_rate * schedule(done, self.config.steps)
-        descend(self.adam, torch.stack([weight * term for weight, term in terms.values()]).sum())
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * self.schedule(done, self.config.steps)
+        descend(self.optimizer, torch.stack([weight * term for weight, term in terms.values()]).sum())
         if self.consistency is not None:
             self.consistency.average.update(self.student, done)
         if (done + 1) % self.config.evaluate_every == 0 or done + 1 == self.config.steps:
@@ -157,15 +169,11 @@ class Alignment:
         """Terms of L_Dt by name, each with its weight; one whose weight is 0 is not worked out."""
         terms = {}
         if self.config.kl_weight > 0:
-            terms["answer term"] = self.config.kl_weight, self._answer_loss(logits_BK, pick_B)
+            answer = self.answer_term(logits_BK, self.target_NK[pick_B], self.label_N[pick_B])
+            terms["answer term"] = self.config.kl_weight, answer
         if self.image_term is not None:
             terms["image term"] = self.config.image_weight, self.image_term(logits_BK, pick_B)
         return terms
-
-    def _answer_loss(self, logits_BK: torch.Tensor, pick_B: torch.Tensor) -> torch.Tensor:
-        if self.output == LABEL:
-            return label_loss(logits_BK, self.label_N[pick_B], self.config.label_smoothing)
-        return kl_loss(logits_BK, self.target_NK[pick_B], self.config.temperature)
 
     def _look(self, *, late: bool) -> dict[str, float]:
         images, target_NK, label_N = self.held_out
@@ -227,14 +235,6 @@ def split(count: int, held_out: float, seed: int) -> tuple[torch.Tensor, torch.T
     order = torch.randperm(count, generator=seeding.rng(seed, STAGE, "held out"))
     size = max(1, round(held_out * count))
     return order[size:], order[:size]
-
-
-def schedule(done: int, steps: int) -> float:
-    """Share of the peak learning rate: a linear warm-up, then half a cosine to zero."""
-    progress = (done + 1) / steps
-    if progress < WARM_UP:
-        return progress / WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
 
 
 @torch.no_grad()

@@ -12,10 +12,11 @@ from torch import nn
 from edge import distillation
 from edge.config import Config
 from edge.gan import Generator
+from edge.methods import method_of
 from edge.pool import describe
 from edge.run_folder import RunFolder
 from edge.training import Curves, Watcher
-from edge.transfer_set.journal import Images
+from edge.transfer_set.journal import Images, TransferSet
 from edge.transfer_set.stored_pairs import IMPORTED, Kind, StoredPairs
 from shared import architectures, checkpoints, compute
 from shared.augmentation import Augmentation
@@ -26,7 +27,8 @@ FEWEST_PAIRS = 2
 
 def step_2(
     folder: RunFolder,
-    pairs: StoredPairs,
+    kind: Kind,
+    pairs: TransferSet,
     generator: Generator | None,
     config: Config,
     augmentation: Augmentation,
@@ -36,15 +38,16 @@ def step_2(
     """The student that learns from `pairs`; see `kept_student` and `edge.distillation.distill`."""
     return kept_student(
         folder,
-        pairs.kind,
+        kind,
         config,
         lambda state: distillation.distill(
-            pairs.transfer_set(),
+            pairs,
             generator,
             config,
-            classes=pairs.kind.classes,
+            classes=kind.classes,
             augmentation=augmentation,
             private=private,
+            make_term=method_of(config).answer_term,
             state=state,
             watcher=watcher,
         ),
@@ -81,6 +84,7 @@ def what_was_learnt(
     """The part of the results that tells the student, what it learnt from, and what it was made with."""
     return {
         "config": config.model_dump(),
+        "sends": method_of(config).sends,
         "output": pairs.kind.output,
         "imported": pairs.queries().get(IMPORTED, 0),
         "student": {"architecture": config.student, "parameters": architectures.parameter_count(student)},

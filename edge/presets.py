@@ -4,8 +4,9 @@ A preset goes over the recipe of the dataset, and below the TOML file and the fl
 """
 
 from collections.abc import Callable
+from functools import partial
 
-from edge.config import KD, OFFICIAL, Config, merge, parse
+from edge.config import OFFICIAL, Config, merge, parse
 from shared.errors import InvalidConfig
 
 
@@ -36,14 +37,6 @@ def lq(base: Config) -> Config:
     Consistency is that of the student on the private images, which never leave the device.
     """
     return parse(merge(pool(base).model_dump(), {"distillation": {"drawn_share": 0.4, "consistency_weight": 1.0}}))
-
-
-def kd(base: Config) -> Config:
-    """Not the method but its yardstick: the same student learns from as many private images, which *are sent*.
-
-    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015. At most as many queries as private images.
-    """
-    return parse(merge(pool(base).model_dump(), {"method": KD}))
 
 
 def official(base: Config) -> Config:
@@ -77,8 +70,41 @@ def official(base: Config) -> Config:
     return parse(merge(base.model_dump(), released))
 
 
+RIVALS = ("kd", "ml", "al", "dkd", "kn", "am", "dafl-proxy", "db3kd", "noise", "augmented")
+"""Methods that are no MEKD, see `edge.methods`; the last two are controls."""
+
+
+def rival(method: str, base: Config) -> Config:
+    """A rival with the student's recipe of `base`, so that it differs from `pool` by the method alone."""
+    return parse(merge(pool(base).model_dump(), {"method": method}))
+
+
+def own_rival(method: str, base: Config) -> Config:
+    """A rival with its own recipe, that of the code released with MEKD, for as many updates as in `base`.
+
+    SGD from 0.1, no changed copies of what was asked about; AL at temperature 2, KN at 1 by its nature. DAFL's
+    student is updated by Adam with a constant rate there; here by AdamW, without decay, from the same rate.
+    """
+    step = {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 5e-4, "batch": 128, "tilt": 0.0}
+    step |= {"temperature": OWN_TEMPERATURES.get(method, 5.0), "label_smoothing": 0.0}
+    if method == "dafl-proxy":
+        step |= {"optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.0}
+    released = {"shift": 0, "flip": False, "distillation": step}
+    return parse(merge(rival(method, base).model_dump(), released))
+
+
+OWN_TEMPERATURES = {"al": 2.0, "db3kd": 20.0, "dafl-proxy": 1.0}
+"""In the released code, where they are not 5."""
+
 Preset = Callable[[Config], Config]
-PRESETS: dict[str, Preset] = {"paper": paper, "official": official, "pool": pool, "lq": lq, "kd": kd}
+PRESETS: dict[str, Preset] = {
+    "paper": paper,
+    "official": official,
+    "pool": pool,
+    "lq": lq,
+    **{method: partial(rival, method) for method in RIVALS},
+    **{f"{method}-own": partial(own_rival, method) for method in RIVALS},
+}
 
 
 def named(name: str) -> Preset:

@@ -9,7 +9,7 @@ weight or prefix of the budget it tells what that would have given for the same 
     source, config = changed(source, None, {"budget": 500})      what 500 queries would have bought
     replay(source, config, out)
 
-A rival method that learns from the same pairs takes `source.pairs`.
+    changed(source, None, {"method": "dkd"})                     another method, which asks the same questions
 """
 
 from dataclasses import dataclass, replace
@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from edge.account import seconds, timed
-from edge.config import OFFICIAL, RECIPES, Config, merge, parse, read_toml
+from edge.config import RECIPES, Config, merge, parse, read_toml
 from edge.distillation import STAGE
 from edge.gan import Generator
 from edge.images.local_images import private_images
 from edge.learning import FEWEST_PAIRS, step_2, what_was_learnt
+from edge.methods import METHODS, check_response, method_of
 from edge.run_folder import Replayed, RunFolder, load_generator
 from edge.tensorboard import EventFiles
 from edge.training import Watcher
@@ -36,7 +37,8 @@ from shared.errors import InvalidConfig, RunMismatch
 from shared.protocol import LABEL
 
 OURS = {"response", "budget", "student", "seed", "shift", "flip", "distillation"}
-"""Fields of the config that a replay may change; the others tell how the pairs came about."""
+"""Fields of the config that a replay may change; the others tell how the pairs came about. The method may become one
+that asks the same questions."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,18 @@ def changed(source: Source, file: Path | None, flags: dict[str, Any]) -> tuple[S
     """
     before, changes = source.config.model_dump(), merge(read_toml(file) if file else {}, flags)
     config = parse(merge(before, changes))
-    foreign = [name for name, value in config.model_dump().items() if name not in OURS and value != before[name]]
+    ours = OURS | ({"method"} if method_of(config).questions == method_of(source.config).questions else set())
+    foreign = [name for name, value in config.model_dump().items() if name not in ours and value != before[name]]
+    if foreign == ["method"]:
+        raise InvalidConfig(
+            f"Method '{config.method}' does not ask what {source.name} asked, by method '{before['method']}'. A "
+            f"replay can be by {' or '.join(_with_the_same_questions(source.config))}."
+        )
     if foreign:
         raise InvalidConfig(
             f"A replay is step 2 alone; '{foreign[0]}' stays as it was for {source.name}. Leave it out of the config."
         )
+    check_response(config)
     if "budget" in changes:
         source = source.first(config.budget)
     if config.response == "top1":
@@ -115,9 +124,9 @@ def replay(
         MekdError: whatever was wrong; the same call goes on from there.
     """
     watcher, folder, pairs = watcher or Watcher(), RunFolder(out), source.pairs
-    if config.method == OFFICIAL:
+    if not method_of(config).replayed:
         raise InvalidConfig(
-            f"The method of {source.name}, '{OFFICIAL}', learns from every answer once, while it asks, so there is "
+            f"The method of {source.name}, '{config.method}', makes use of the answers while it asks, so there is "
             f"nothing to replay. Another student can learn from its pairs: mekd-edge export --run {source.name} --to "
             f"FILE, then mekd-edge replay --from FILE --generator {source.generator or 'FILE'} --out FOLDER."
         )
@@ -141,7 +150,14 @@ def replay(
     with Journal(folder.journal) as journal, EventFiles(folder.tensorboard) as event_files:
         with timed(journal, STAGE):
             student = step_2(
-                folder, pairs, generator, config, augmentation, private, watcher.and_(event_files.watcher())
+                folder,
+                pairs.kind,
+                pairs.transfer_set(),
+                generator,
+                config,
+                augmentation,
+                private,
+                watcher.and_(event_files.watcher()),
             )
         took = seconds(journal, STAGE)
     results = {
@@ -153,6 +169,11 @@ def replay(
     } | what_was_learnt(pairs, generator, student, config)
     folder.keep_results(results)
     return results
+
+
+def _with_the_same_questions(config: Config) -> list[str]:
+    questions = method_of(config).questions
+    return [f"'{name}'" for name, method in METHODS.items() if method.questions == questions]
 
 
 def _checked_generator(source: Source, config: Config) -> Generator | None:

@@ -1,5 +1,6 @@
 """One run, from the plan to the results: plan, step 1, the pool, step 2. Every part is found again after a stop."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -7,21 +8,22 @@ from torch import nn
 
 from edge import deprivatization, distillation
 from edge.account import BOOKKEEPING, Account
+from edge.asker import Asker
 from edge.asking.link import Link
 from edge.asking.oracle import Oracle
 from edge.asking.same_teacher import check_same_teacher
 from edge.asking.teacher import Teacher
 from edge.asking.wire_bytes import counted
-from edge.balancing import EARLY_STAGE, early_config, fill_balanced_pool
-from edge.config import KD, OFFICIAL, Config
+from edge.balancing import EARLY_STAGE, early_config
+from edge.config import OFFICIAL, Config
 from edge.gan import Generator
 from edge.images.local_images import LocalImages, check_same_images, local_images
 from edge.learning import FEWEST_PAIRS, card_of, kept_student, step_2, what_was_learnt
+from edge.methods import method_of
 from edge.official.deprivatization import deprivatize as deprivatize_officially
 from edge.official.distillation import distill as distill_officially
 from edge.planning.plan import UNMETERED, check_budget, make_plan
 from edge.planning.prediction import Terms, first_prediction
-from edge.rivals import kd
 from edge.run_folder import RunFolder
 from edge.tensorboard import EventFiles
 from edge.training import Watcher
@@ -103,7 +105,7 @@ def run(
                 student = _official_step_2(folder, kind, generator, oracle, config, watcher)
                 pairs = paid_once(journal, kind).asked()
             else:
-                _fill_pool(generator, local, oracle, plan.queries[distillation.STAGE], config, watcher)
+                made = _fill_pool(generator, local, oracle, plan.queries[distillation.STAGE], config, watcher)
                 pairs = paid_once(journal, kind)
                 if len(pairs) < FEWEST_PAIRS:
                     raise BudgetTooSmall(
@@ -111,7 +113,8 @@ def run(
                         "learn from: somebody else spends it too. Have it raised; the same command goes on from "
                         "there."
                     )
-                student = step_2(folder, pairs, generator, config, local.augmentation, local.images, watcher)
+                to_learn = made or pairs.transfer_set()
+                student = step_2(folder, kind, to_learn, generator, config, local.augmentation, local.images, watcher)
         results = {
             "link": link.model_dump() if link else None,
             "prediction": prediction,
@@ -126,7 +129,7 @@ def run(
 def _step_1(
     folder: RunFolder, local: LocalImages, oracle: Oracle, config: Config, watcher: Watcher
 ) -> Generator | None:
-    if config.method == KD:
+    if not config.has_step_1:
         return None
     state = folder.state[deprivatization.STAGE]
     if folder.generator.exists():
@@ -146,7 +149,10 @@ def _step_1(
 
 def _fill_pool(
     generator: Generator | None, local: LocalImages, oracle: Oracle, queries: int, config: Config, watcher: Watcher
-) -> None:
+) -> TransferSet | None:
+    """Ask as the method asks; what the student is to learn from, where that is not the answers themselves."""
+    stages = (EARLY_STAGE if number == 1 else f"{EARLY_STAGE} {number}" for number in itertools.count(1))
+
     def early(pairs: TransferSet) -> nn.Module:
         """Learns anew where a run was stopped before all was asked; the same answers give the same student."""
         return distillation.distill(
@@ -155,16 +161,14 @@ def _fill_pool(
             early_config(config),
             classes=local.classes,
             augmentation=local.augmentation,
-            stage=EARLY_STAGE,
+            stage=next(stages),
             watcher=watcher,
         )[0]
 
-    if generator is None:
-        kd.fill_pool(local, oracle.ask, queries, config)
-    elif config.distillation.drawn_share == 1:
-        distillation.fill_pool(generator, oracle.ask, queries, config)
-    elif oracle.queries(distillation.STAGE) < queries:  # else all that was chosen is answered
-        fill_balanced_pool(generator, oracle.ask, queries, config, early)
+    method = method_of(config)
+    if method.learns_between and oracle.queries(distillation.STAGE) == queries:
+        return None  # all that was chosen is answered
+    return method.fill_pool(Asker(local, generator, queries, config, oracle.ask, early))
 
 
 def _official_step_2(

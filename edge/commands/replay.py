@@ -56,6 +56,15 @@ def replay(
             rich_help_panel=SOURCE,
         ),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Another method that asks the same questions, for instance ml, al, dkd or kn of a run of kd.",
+            show_default=THE_RUNS,
+            metavar="NAME",
+            rich_help_panel=SOURCE,
+        ),
+    ] = None,
     data: RunData = None,
     student: Annotated[str | None, student_flag(THE_RUNS)] = None,
     seed: Annotated[int | None, seed_flag(THE_RUNS)] = None,
@@ -93,6 +102,7 @@ def replay(
     flags = {
         "budget": budget,
         "response": response,
+        "method": method,
         "student": student,
         "seed": seed,
         "distillation": {

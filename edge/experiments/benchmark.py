@@ -14,7 +14,7 @@ command goes on. `python -m edge.experiments.paired` makes a table of the rows.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from edge.config import RECIPES, Config, merge, parse, read_toml
 from edge.evaluation import evaluate
 from edge.experiments.local_cloud import LocalCloud
 from edge.learning import surroundings
-from edge.presets import kd, lq, official, paper, pool
+from edge.presets import PRESETS, Preset, lq, official, paper, pool
 from edge.replay import changed, open_source, replay
 from edge.run import run
 from edge.run_folder import RunFolder
@@ -60,12 +60,11 @@ def balance(base: Config) -> Config:
     return parse(merge(lq(base).model_dump(), {"distillation": {"consistency_weight": 0.0}}))
 
 
-Preset = Callable[[Config], Config]
 REPLAYED: dict[str, Preset] = {"kl": pool, "image": image_only, "both": both, "consistency": consistency}
 """They ask the same questions: the pool's."""
 SHARING: dict[str, Preset] = {"lq": lq, "balance": balance}
 """They have questions of their own, about images of the same generator, which learnt without a question."""
-ASKING: dict[str, Preset] = {"paper": paper, "official": official, "kd": kd}
+ASKING: dict[str, Preset] = {"paper": paper, "official": official, "kd": PRESETS["kd"]}
 """They have nothing in common with the others."""
 VARIANTS = REPLAYED | SHARING | ASKING
 

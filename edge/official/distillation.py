@@ -23,13 +23,10 @@ from edge.distillation import STAGE
 from edge.gan import Generator
 from edge.official.deprivatization import answers_to
 from edge.official.losses import image_loss, kl_loss
+from edge.optimizers import MOMENTUM, thirds
 from edge.training import Curves, Training, Watcher
 from shared import architectures, compute, pixels, seeding
 from shared.training_state import Stateful
-
-MOMENTUM = 0.9
-DROP, PARTS = 0.1, 3
-"""The learning rate falls to a tenth after each third of the steps."""
 
 
 def distill(
@@ -108,7 +105,7 @@ class OfficialAlignment:
             loss = loss + self.config.image_weight * term
 
         for group in self.sgd.param_groups:
-            group["lr"] = self.config.learning_rate * schedule(done, len(self.batches))
+            group["lr"] = self.config.learning_rate * thirds(done, len(self.batches))
         descend(self.sgd, loss)
         return values
 
@@ -125,8 +122,3 @@ def batches(config: Config) -> list[int]:
     elif left > 1:
         sizes.append(left)
     return sizes
-
-
-def schedule(done: int, steps: int) -> float:
-    """Share of the first learning rate: a tenth from a third of the steps on, a hundredth from two thirds on."""
-    return DROP ** (PARTS * done // steps)

@@ -6,9 +6,9 @@ Every refusal that can be told beforehand is told here.
 from dataclasses import dataclass
 
 from edge import deprivatization, distillation
-from edge.config import KD, Config
+from edge.config import Config
 from edge.images.local_images import LocalImages
-from edge.rivals.kd import check_enough
+from edge.methods import check_images, check_response
 from shared import architectures
 from shared.errors import BudgetTooSmall, InvalidConfig, OutputNotAllowed
 from shared.protocol import IMAGES, LABEL, LOGITS, PROBABILITIES, ModelMetadata, Usage
@@ -34,14 +34,14 @@ def make_plan(config: Config, metadata: ModelMetadata, usage: Usage | None, loca
     """Plan a run.
 
     Raises:
-        InvalidConfig: the teacher takes other images or knows other classes, there is no such student, or KD has
-            too few images.
+        InvalidConfig: the teacher takes other images or knows other classes, there is no such student, or the method
+            cannot use such responses or has too few images.
         OutputNotAllowed: the key does not show what `config.response` needs.
     """
     # An unknown name has to be told now, not when the student is built and everything is paid.
     architectures.build(config.student, channels=local.image_shape[0], classes=local.classes)
-    if config.method == KD:
-        check_enough(local, config.budget)
+    check_response(config)
+    check_images(config, local)
     return Plan(
         output=choose_output(metadata, config, local),
         queries=dict(zip(STAGES, (config.im_queries, config.budget - config.im_queries), strict=True)),

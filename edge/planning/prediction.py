@@ -26,11 +26,12 @@ from edge.asking.link import Link
 from edge.asking.oracle import images_in_request
 from edge.asking.teacher import Teacher
 from edge.asking.wire_bytes import Traffic
-from edge.balancing import CANDIDATES, drawn_queries, early_config
-from edge.config import KD, OFFICIAL, Config, Section
+from edge.balancing import CANDIDATES, early_config
+from edge.config import OFFICIAL, Config, Section
 from edge.deprivatization import confidence_rounds
 from edge.distillation import split
 from edge.images.local_images import LocalImages
+from edge.methods import method_of
 from edge.official.deprivatization import asked_at
 from edge.official.distillation import batches
 from edge.planning.pacing import WINDOW_SECONDS, SlidingWindow
@@ -121,7 +122,7 @@ def predict(config: Config, plan: Plan, local: LocalImages, terms: Terms, times:
         times: of the steps on this machine; None leaves the seconds unknown.
     """
     course = _Course(plan, local, terms)
-    legs = zip(STAGES, (_step_1(config, plan, times), _step_2(config, plan, times)), strict=True)
+    legs = zip(STAGES, (_step_1(config, plan, times), _step_2(config, plan, local, times)), strict=True)
     return Prediction(
         stages={stage: course.through(stage_legs, timed=times is not None) for stage, stage_legs in legs},
         held_out=held_out(config),
@@ -169,7 +170,7 @@ def _step_1(config: Config, plan: Plan, times: StepTimes | None) -> Legs:
     early, late, generation = (times.early, times.late, times.generation) if times else (0.0, 0.0, 0.0)
     if config.method == OFFICIAL:
         return [(late, asked_at(step, config)) for step in range(config.deprivatization.steps)]
-    if config.method == KD:
+    if not config.has_step_1:
         return []
     legs, done, step_seconds = [], 0, early
     for start, queries in confidence_rounds(config.deprivatization, plan.queries[STAGES[0]]):
@@ -178,20 +179,28 @@ def _step_1(config: Config, plan: Plan, times: StepTimes | None) -> Legs:
     return [*legs, ((config.deprivatization.steps - done) * step_seconds, 0)]
 
 
-def _step_2(config: Config, plan: Plan, times: StepTimes | None) -> Legs:
+def _step_2(config: Config, plan: Plan, local: LocalImages, times: StepTimes | None) -> Legs:
     queries, step = plan.queries[STAGES[1]], config.distillation
     if config.method == OFFICIAL:
         return [(times.distillation if times else 0.0, size) for size in batches(config)]
-    drawn = queries if config.method == KD else drawn_queries(queries, config)
+    method = method_of(config)
+    first, *later = method.rounds(config, queries, len(local.images), local.classes)
     if times is None:
-        return [(0.0, drawn), (0.0, queries - drawn)]
-    looked_at = CANDIDATES * (queries - drawn)
-    choosing = looked_at * (times.generation + times.selection / max(1, held_out(config)))
-    early = early_config(config).distillation.steps * times.early_student + choosing if drawn < queries else 0.0
+        return [(0.0, size) for size in (first, *later)]
+    early = early_config(config).distillation.steps * times.early_student if method.learns_between else 0.0
     grafted = config.budget * times.generation if step.image_weight > 0 else 0.0
     looks = math.ceil(step.steps / step.evaluate_every)
     training = step.steps * times.distillation + looks * times.selection
-    return [(drawn * times.generation, drawn), (early, queries - drawn), (grafted + training, 0)]
+    return [
+        (first * times.generation, first),
+        *((early + _choosing(size, config, times), size) for size in later),
+        (grafted + training, 0),
+    ]
+
+
+def _choosing(queries: int, config: Config, times: StepTimes) -> float:
+    """Seconds to look at the images of which `queries` are chosen; a rival's own learning is not foreseen."""
+    return CANDIDATES * queries * (times.generation + times.selection / max(1, held_out(config)))
 
 
 @dataclass

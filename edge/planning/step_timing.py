@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from edge.config import KD, OFFICIAL, Config
+from edge.config import OFFICIAL, Config
 from edge.deprivatization import Ask, Emulation, generate
 from edge.distillation import CONSISTENT_FROM, Alignment, predict
 from edge.gan import Generator
@@ -57,7 +57,7 @@ def time_steps(config: Config, local: LocalImages, output: str, held_out: int) -
     generator: Generator | None = None
     early = late = generation = 0.0
     images = local.images[:SAMPLE]
-    if config.method != KD:
+    if config.has_step_1:
         few = config.model_copy(update={"budget": SAMPLE})
         emulation = Emulation(local, lambda stage, images: answered(images), few)
         early = _seconds(emulation.step, itertools.repeat(-1))  # a round of questions begins at its step, not before

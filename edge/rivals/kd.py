@@ -3,27 +3,34 @@
 Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015. What is sent: real images. It is no
 choice for a device that must not send them; it tells what keeping them costs, at the same number of queries.
 
+Its questions are those of ML, AL, DKD and KN too, which differ in what they learn from the answers.
+
 Shapes: N questions, C channels, H height, W width.
 """
 
 import torch
 
-from edge.config import Config
-from edge.deprivatization import Ask
+from edge.asker import Asker
 from edge.distillation import STAGE
 from edge.images.local_images import LocalImages
-from edge.transfer_set.journal import TransferSet
+from edge.transfer_set.journal import Images
 from shared import seeding
 from shared.errors import InvalidConfig
 
 
-def fill_pool(local: LocalImages, ask: Ask, queries: int, config: Config) -> TransferSet:
-    """Ask about `queries` private images, drawn without repetition; at most that many pairs come back."""
-    order = torch.randperm(len(local.images), generator=seeding.rng(config.seed, STAGE, "private"))
-    return ask(STAGE, local.images[order[:queries].numpy()])
+def fill_pool(asker: Asker) -> None:
+    """Ask about private images, drawn without repetition."""
+    asker.ask(drawn(asker.local, asker.queries, asker.config.seed))
 
 
-def check_enough(local: LocalImages, queries: int) -> None:
+def drawn(local: LocalImages, count: int, seed: int) -> Images:
+    """At most `count` private images uint8 [N, C, H, W]; a smaller count draws the first of them."""
+    order = torch.randperm(len(local.images), generator=seeding.rng(seed, STAGE, "private"))
+    images: Images = local.images[order[:count].numpy()]
+    return images
+
+
+def check_enough(local: LocalImages, queries: int, method: str) -> None:
     """Refuse to plan more questions than there are images.
 
     Raises:
@@ -31,6 +38,6 @@ def check_enough(local: LocalImages, queries: int) -> None:
     """
     if queries > len(local.images):
         raise InvalidConfig(
-            f"Method 'kd' asks about each private image once: {queries} queries, {len(local.images)} images. "
+            f"Method '{method}' asks about each private image once: {queries} queries, {len(local.images)} images. "
             f"Use --budget {len(local.images)} or less."
         )

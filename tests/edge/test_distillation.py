@@ -18,7 +18,6 @@ from edge.distillation import (
     fill_pool,
     kept_agreement,
     predict,
-    schedule,
     split,
 )
 from edge.gan import Generator
@@ -221,16 +220,6 @@ def test_every_student_is_looked_at_after_the_last_step(generator: Generator) ->
         augmentation=Augmentation(1),
     )
     assert [step for step, _ in curves["held-out agreement"]] == [3, 5]
-
-
-def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
-    rates = [schedule(done, 100) for done in range(100)]
-    assert rates[0] == pytest.approx(0.1) and rates[4] == pytest.approx(0.5)
-    assert rates[9] == 1 == max(rates)
-    assert rates[54] == pytest.approx(0.5)
-    assert rates[-1] == pytest.approx(0, abs=1e-12)
-    assert rates[:10] == sorted(rates[:10]) and rates[9:] == sorted(rates[9:], reverse=True)
-    assert schedule(0, 1) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_pool_is_made_by_the_generator_from_the_prior(generator: Generator) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edge.config import Config
-from edge.official.distillation import OfficialAlignment, batches, distill, schedule
+from edge.official.distillation import OfficialAlignment, batches, distill
 from edge.official.losses import image_loss, kl_loss
 from edge.official.networks import OfficialGenerator
 from edge.training import Watcher
@@ -53,11 +53,6 @@ def alignment(generator: OfficialGenerator, teacher: Projection, config: Config)
 def test_the_rest_of_the_budget_is_spent_to_the_last_query(budget: int, batch: int, expected: list[int]) -> None:
     config = official_config(budget=budget, distillation={"batch": batch})
     assert batches(config) == expected and sum(expected) == budget - config.im_queries
-
-
-def test_the_learning_rate_falls_to_a_tenth_at_each_third() -> None:
-    assert [schedule(done, 240) for done in (0, 79, 80, 159, 160, 239)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
-    assert schedule(0, 1) == 1
 
 
 @pytest.mark.parametrize("output", [LOGITS, PROBABILITIES, LABEL])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.presets import kd
+from edge.presets import PRESETS
 from edge.replay import changed, open_source, replay
 from edge.run import run
 from edge.run_folder import RunFolder
@@ -17,7 +17,7 @@ from tests.edge.transfer_set.storing import FreeTeacher
 
 def test_every_question_is_a_private_image_and_none_is_asked_twice(tmp_path: Path) -> None:
     teacher = FreeTeacher()
-    results = run(kd(small_config(budget=60)), teacher, tmp_path / "run")
+    results = run(PRESETS["kd"](small_config(budget=60)), teacher, tmp_path / "run")
     with Journal(RunFolder(tmp_path / "run").journal) as journal:
         asked = journal.transfer_set().images
     assert teacher.asked == 60 == len(set(digests(asked)))
@@ -28,8 +28,8 @@ def test_every_question_is_a_private_image_and_none_is_asked_twice(tmp_path: Pat
 
 
 def test_a_smaller_budget_buys_a_part_of_the_same_images(tmp_path: Path) -> None:
-    run(kd(small_config(budget=60)), FreeTeacher(), tmp_path / "run")
-    run(kd(small_config(budget=30)), FreeTeacher(), tmp_path / "less")
+    run(PRESETS["kd"](small_config(budget=60)), FreeTeacher(), tmp_path / "run")
+    run(PRESETS["kd"](small_config(budget=30)), FreeTeacher(), tmp_path / "less")
     source, config = changed(open_source(tmp_path / "run"), None, {"budget": 30})
     replay(source, config, tmp_path / "replay")
     one, other = (RunFolder(tmp_path / name).student.read_bytes() for name in ("less", "replay"))
@@ -39,7 +39,7 @@ def test_a_smaller_budget_buys_a_part_of_the_same_images(tmp_path: Path) -> None
 def test_more_queries_than_images_are_refused_before_anything_is_paid(tmp_path: Path) -> None:
     teacher = FreeTeacher()
     with pytest.raises(InvalidConfig, match=r"501 queries, 500 images\. Use --budget 500 or less"):
-        run(kd(small_config(budget=501)), teacher, tmp_path / "run")
+        run(PRESETS["kd"](small_config(budget=501)), teacher, tmp_path / "run")
     assert teacher.asked == 0 and not (tmp_path / "run").exists()
 
 

@@ -1,0 +1,166 @@
+"""The methods that can be compared: what each sends, which answers it can use, how it asks, and what it learns from.
+
+| method | what is sent | answers | in a true black box |
+|---|---|---|---|
+| `mekd`, `mekd-official` | synthetic images | all | yes |
+| `noise` | random pixels | all | yes |
+| `dafl-proxy` | synthetic images | all | only with the student in the teacher's place, hence the name |
+| `kd`, `kn` | real images | all | yes |
+| `ml`, `al`, `dkd` | real images | soft | yes |
+| `am` | real images and mixtures of them | all | yes |
+| `augmented` | changed copies of real images | all | yes |
+| `db3kd` | real images and points between them | top-1 | yes, with far fewer questions than it is made for |
+
+Methods with the same questions learn from the same answers: what one of them paid for serves the others.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edge import answer_terms, distillation
+from edge.answer_terms import MakeTerm
+from edge.asker import Asker
+from edge.balancing import drawn_queries, fill_balanced_pool
+from edge.config import MEKD, OFFICIAL, Config
+from edge.images.local_images import LocalImages
+from edge.rivals import al, am, augmented, dafl_proxy, db3kd, dkd, kd, kn, ml, noise
+from edge.transfer_set.journal import TransferSet
+from shared.errors import InvalidConfig
+
+SOFT, TOP1 = "soft", "top1"
+
+
+class Sends(StrEnum):
+    """What the questions show of the device's images, the worst of them."""
+
+    NOISE = "noise"
+    """Nothing."""
+    SYNTHETIC = "synthetic"
+    """Images of a generator."""
+    REAL = "real"
+    """Private images, as they are, changed or mixed."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method, beside its settings."""
+
+    sends: Sends
+    questions: str
+    """What its questions are called; methods with equal ones ask the same, at the same seed."""
+    fill_pool: Callable[[Asker], TransferSet | None]
+    """Asks; returns what the student is to learn from where that is not the answers themselves."""
+    rounds: Callable[[Config, int, int, int], list[int]]
+    """Config, queries of the pool, private images and classes -> questions by round."""
+    learns_between: bool = False
+    """Whether a student learns from the answers so far before each round but the first."""
+    answer_term: MakeTerm = answer_terms.answer_term
+    responses: tuple[str, ...] = (SOFT, TOP1)
+    why: str = ""
+    """Why other responses are refused."""
+    each_once: bool = False
+    """Whether every question is another private image, so that they may run out."""
+    replayed: bool = True
+    """Whether other weights, students or prefixes of the budget can learn from its stored answers alone."""
+
+
+def _in_one(config: Config, queries: int, images: int, classes: int) -> list[int]:
+    return [queries]
+
+
+def _mekd_pool(asker: Asker) -> None:
+    assert asker.generator is not None, "step 1 made it"
+    if asker.config.distillation.drawn_share == 1:
+        distillation.fill_pool(asker.generator, asker.pay, asker.queries, asker.config)
+    else:
+        fill_balanced_pool(asker.generator, asker.pay, asker.queries, asker.config, asker.learn)
+
+
+def _mekd_rounds(config: Config, queries: int, images: int, classes: int) -> list[int]:
+    drawn = drawn_queries(queries, config)
+    return [drawn, queries - drawn] if drawn < queries else [queries]
+
+
+def _asks_at_every_step(asker: Asker) -> None:
+    raise AssertionError("the released method asks while it learns")
+
+
+NO_LOGITS = "a class alone tells no logits to learn"
+PRIVATE = "private images"
+
+
+def _on_private_images(
+    term: MakeTerm = answer_terms.answer_term, responses: tuple[str, ...] = (SOFT, TOP1), why: str = ""
+) -> Method:
+    """A method that differs from KD in what it learns from the answers."""
+    return Method(
+        Sends.REAL, PRIVATE, kd.fill_pool, _in_one, answer_term=term, responses=responses, why=why, each_once=True
+    )
+
+
+METHODS = {
+    MEKD: Method(Sends.SYNTHETIC, MEKD, _mekd_pool, _mekd_rounds, learns_between=True),
+    OFFICIAL: Method(Sends.SYNTHETIC, OFFICIAL, _asks_at_every_step, _in_one, replayed=False),
+    "kd": _on_private_images(),
+    "ml": _on_private_images(ml.answer_term, (SOFT,), NO_LOGITS),
+    "al": _on_private_images(al.answer_term, (SOFT,), NO_LOGITS),
+    "dkd": _on_private_images(
+        dkd.answer_term, (SOFT,), "a class alone tells nothing of the other classes, whose part is what it weighs"
+    ),
+    "kn": _on_private_images(kn.answer_term),
+    "am": Method(
+        Sends.REAL,
+        "am",
+        am.fill_pool,
+        lambda config, queries, images, classes: am.sizes(queries, images),
+        learns_between=True,
+    ),
+    "dafl-proxy": Method(
+        Sends.SYNTHETIC,
+        "dafl-proxy",
+        dafl_proxy.fill_pool,
+        lambda config, queries, images, classes: dafl_proxy.sizes(queries),
+        learns_between=True,
+    ),
+    "db3kd": Method(
+        Sends.REAL,
+        "db3kd",
+        db3kd.fill_pool,
+        lambda config, queries, images, classes: db3kd.sizes(queries, images, classes),
+        responses=(TOP1,),
+        why="it makes its soft labels of classes, and soft answers tell more than they do",
+        replayed=False,
+    ),
+    "noise": Method(Sends.NOISE, "noise", noise.fill_pool, _in_one),
+    "augmented": Method(Sends.REAL, "augmented", augmented.fill_pool, _in_one),
+}
+
+
+def method_of(config: Config) -> Method:
+    """The config's."""
+    return METHODS[config.method]
+
+
+def check_response(config: Config) -> None:
+    """Refuse answers that the method can make nothing of.
+
+    Raises:
+        InvalidConfig: says why.
+    """
+    method = method_of(config)
+    if config.response not in method.responses:
+        raise InvalidConfig(
+            f"Method '{config.method}' cannot learn from --response {config.response}: {method.why}. Use --response "
+            f"{' or '.join(method.responses)}, or another method."
+        )
+
+
+def check_images(config: Config, local: LocalImages) -> None:
+    """Refuse more questions than there are private images, where each is asked about once.
+
+    Raises:
+        InvalidConfig: names both numbers.
+    """
+    if method_of(config).each_once:
+        kd.check_enough(local, config.budget, config.method)
