@@ -4,6 +4,7 @@ torch is imported inside the functions, because `yield_when_idle` has to come be
 """
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import joblib
@@ -20,11 +21,24 @@ def yield_when_idle() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def usable_cores() -> int:
+    """Cores that affinity and cgroup grant to this process, at least 1."""
+    return int(joblib.cpu_count())
+
+
+def limit_threads(count: int) -> None:
+    """Give this process `count` threads instead of all: torch, be it imported or not, and `use_threads`."""
+    yield_when_idle()
+    os.environ["OMP_NUM_THREADS"] = os.environ["LOKY_MAX_CPU_COUNT"] = str(count)
+    if "torch" in sys.modules:
+        use_threads(count)
+
+
 def use_threads(count: int | None = None) -> int:
     """Give torch `count` threads; by default all that affinity and cgroup grant to this process."""
     import torch
 
-    threads = count or joblib.cpu_count()
+    threads = count or usable_cores()
     torch.set_num_threads(threads)
     return threads
 
