@@ -18,6 +18,7 @@ from edge.commands.plan import plan
 from edge.commands.query import query
 from edge.commands.replay import replay
 from edge.commands.report import report
+from edge.commands.sweep import sweep
 from shared import command_line
 
 EPILOG = """[bold]Exit codes[/bold]
@@ -31,7 +32,7 @@ EPILOG = """[bold]Exit codes[/bold]
 130  stopped by Ctrl-C; the same command goes on
 
 The key comes from MEKD_API_KEY, or from the file that MEKD_API_KEY_FILE names; never from a flag."""
-IN_ORDER_OF_USE = (plan, distill, evaluate, adapt, report, query, export, import_, merge, replay)
+IN_ORDER_OF_USE = (plan, distill, evaluate, adapt, report, query, export, import_, merge, replay, sweep)
 
 app = typer.Typer(
     help="A small student from a teacher behind a metered API: the edge side of MEKD.",

@@ -61,6 +61,8 @@ class Method:
     """Why other responses are refused."""
     each_once: bool = False
     """Whether every question is another private image, so that they may run out."""
+    changes_images: bool = False
+    """Whether it asks about changed images, so that its questions depend on how they may be changed."""
     replayed: bool = True
     """Whether other weights, students or prefixes of the budget can learn from its stored answers alone."""
 
@@ -133,7 +135,7 @@ METHODS = {
         replayed=False,
     ),
     "noise": Method(Sends.NOISE, "noise", noise.fill_pool, _in_one),
-    "augmented": Method(Sends.REAL, "augmented", augmented.fill_pool, _in_one),
+    "augmented": Method(Sends.REAL, "augmented", augmented.fill_pool, _in_one, changes_images=True),
 }
 
 

@@ -93,6 +93,8 @@ def own_rival(method: str, base: Config) -> Config:
     return parse(merge(rival(method, base).model_dump(), released))
 
 
+OWN = "-own"
+"""Ending of the names of presets with a rival's own recipe."""
 OWN_TEMPERATURES = {"al": 2.0, "db3kd": 20.0, "dafl-proxy": 1.0}
 """In the released code, where they are not 5."""
 
@@ -103,8 +105,13 @@ PRESETS: dict[str, Preset] = {
     "pool": pool,
     "lq": lq,
     **{method: partial(rival, method) for method in RIVALS},
-    **{f"{method}-own": partial(own_rival, method) for method in RIVALS},
+    **{method + OWN: partial(own_rival, method) for method in RIVALS},
 }
+
+
+def has_own_recipe(name: str) -> bool:
+    """Whether the preset `name` trains the student by a recipe of its own, and not by the one that all have."""
+    return name in ("paper", "official") or name.endswith(OWN)
 
 
 def named(name: str) -> Preset:

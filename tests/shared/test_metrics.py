@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from shared.metrics import accuracy, confusion, kl_divergence
+from shared.metrics import accuracy, calibration_error, confusion, kl_divergence
 
 
 def test_accuracy_counts_images_whose_largest_logit_is_the_label() -> None:
@@ -25,3 +25,16 @@ def test_kl_is_the_mean_of_p_log_p_over_q_in_nats() -> None:
 def test_confusion_counts_labels_in_rows_and_predictions_in_columns() -> None:
     counts = confusion(torch.tensor([0, 0, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 0]), classes=4)
     assert counts.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 2, 0], [0, 0, 0, 0]]
+
+
+def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy_bin_by_bin() -> None:
+    def logits(probability: float) -> list[float]:
+        return [math.log(probability), math.log(1 - probability)]
+
+    # Two images of confidence 0.9, one right: a gap of 0.4. Two of 0.6, both right: a gap of 0.4 the other way.
+    four = torch.tensor([logits(0.9), logits(0.9), logits(0.6), logits(0.4)], dtype=torch.float64)
+    assert calibration_error(four, torch.tensor([0, 1, 0, 1])) == pytest.approx(0.4)
+    assert calibration_error(four[:1], torch.tensor([0])) == pytest.approx(0.1)
+    sure = torch.tensor([[1000.0, 0.0], [0.0, 1000.0]])
+    assert calibration_error(sure, torch.tensor([0, 1])) == 0
+    assert calibration_error(sure, torch.tensor([1, 0])) == 1

@@ -1,0 +1,79 @@
+"""What a sweep has to do: which cells ask, which ones learn from what another cell asked, and in which order.
+
+Cells whose methods ask the same questions share one transfer set: that with the largest budget, and soft answers
+where any of them wants those, asks; the others are replays of a prefix of it, or of its classes. Generators learn
+without a query, so runs with the same step 1 share one.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from edge.config import MEKD, Config
+from edge.images.local_images import LocalImages
+from edge.methods import method_of
+from edge.sweep.grid import Cell
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done for one cell."""
+
+    cell: Cell
+    config: Config
+    leader: Cell | None = None
+    """The cell whose answers it learns from; None asks for itself."""
+    generator: str | None = None
+    """Name of the generator that it is given, if so."""
+
+    @property
+    def queries_paid(self) -> int:
+        """At most."""
+        return self.config.budget if self.leader is None else 0
+
+
+def plan_jobs(configs: Mapping[Cell, Config], local: Mapping[str, LocalImages]) -> list[Job]:
+    """A job per cell, leaders before those that learn from their answers."""
+    groups: dict[Any, list[Cell]] = defaultdict(list)
+    for cell, config in configs.items():
+        groups[_questions(cell, config, local[cell.dataset])].append(cell)
+    leading, following = [], []
+    for group in groups.values():
+        leader = max(group, key=lambda cell: _comes_first(cell, configs[cell]))
+        leading.append(Job(leader, configs[leader], generator=_generator(leader, configs[leader])))
+        following += [Job(cell, configs[cell], leader) for cell in group if cell != leader]
+    return leading + following
+
+
+def generators(jobs: Iterable[Job]) -> dict[str, Job]:
+    """By name, the generators that jobs are given, each with one of these jobs."""
+    return {job.generator: job for job in jobs if job.generator}
+
+
+def _questions(cell: Cell, config: Config, local: LocalImages) -> Any:
+    """Equal for cells that ask the same questions, up to the number of them."""
+    method = method_of(config)
+    rounds = method.rounds(config, config.budget, len(local.images), local.classes)
+    if not method.replayed or len(rounds) > 1 or config.im_queries:
+        return cell  # chosen by what was answered before, or by the budget
+    changes = (config.shift, config.flip, config.distillation.tilt) if method.changes_images else None
+    return cell.dataset, cell.seed, method.questions, _step_1(config), changes
+
+
+def _step_1(config: Config) -> str | None:
+    return json.dumps(config.deprivatization.model_dump()) if config.has_step_1 else None
+
+
+def _comes_first(cell: Cell, config: Config) -> tuple[bool, int, bool]:
+    """Soft answers tell classes too; and what may be changed in training is known of a run without own settings."""
+    return cell.response == "soft", cell.budget, config.shift is None
+
+
+def _generator(cell: Cell, config: Config) -> str | None:
+    if config.method != MEKD or config.im_queries:
+        return None
+    made_by = json.dumps([_step_1(config), config.shift, config.flip])
+    return f"{cell.dataset}/generators/{sha256(made_by.encode()).hexdigest()[:8]}-{cell.seed}"

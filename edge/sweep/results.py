@@ -1,0 +1,126 @@
+"""The rows of a sweep's folder: one per cell, a line of JSON each as they come, and a Parquet file of all of them."""
+
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import edge
+from edge.config import Config
+from edge.methods import method_of
+from edge.presets import has_own_recipe
+from edge.sweep.grid import Cell
+from shared.checkpoints import write_atomically
+from shared.errors import InvalidCheckpoint, InvalidConfig
+
+NESTED = ("queries_by_stage", "config", "software", "hardware")
+"""Columns that Parquet holds as JSON strings: their fields differ from row to row."""
+
+
+class Rows:
+    """The rows in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.parquet = folder / "rows.jsonl", folder / "rows.parquet"
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """By the cell's name; of several rows of a cell the last one counts.
+
+        Raises:
+            InvalidCheckpoint: a line that is no row.
+        """
+        rows: dict[str, dict[str, Any]] = {}
+        for number, line in enumerate(self.path.read_text().splitlines() if self.path.exists() else [], 1):
+            try:
+                row = json.loads(line)
+                rows[Cell(row["method"], *(row[name] for name in _AXES)).name] = row
+            except (ValueError, KeyError, TypeError) as error:
+                raise InvalidCheckpoint(f"{self.path}, line {number}, is no row of a sweep: {error!r}.") from None
+        return rows
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row; it is on the disk when this returns."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def write_parquet(self) -> None:
+        """Write all rows once more, as Parquet.
+
+        Raises:
+            InvalidConfig: pyarrow, which writes it, is not installed.
+        """
+        try:
+            import pyarrow as pa  # only sweeps need it
+            from pyarrow import parquet
+        except ImportError:
+            raise InvalidConfig(
+                f'The rows are in {self.path}. To have them as Parquet too: pip install "mekd[sweep]".'
+            ) from None
+        flat = [
+            {name: json.dumps(value) if name in NESTED else value for name, value in row.items()}
+            for row in self.read().values()
+        ]
+        sink = pa.BufferOutputStream()
+        parquet.write_table(pa.Table.from_pylist(flat), sink)
+        write_atomically(self.parquet, sink.getvalue().to_pybytes())
+
+
+_AXES = ("dataset", "student", "response", "budget", "seed")
+
+
+def row_of(cell: Cell, preset: str, teacher: str, made: dict[str, Any]) -> dict[str, Any]:
+    """The row of a cell that succeeded; `made` is what `edge.sweep.work.make_student` returned."""
+    return (
+        _cell(cell, preset, teacher)
+        | {"status": "ok", "error": None}
+        | made
+        | {"software": {**made["software"], "commit": commit()}}
+    )
+
+
+def failed_row(cell: Cell, preset: str, teacher: str, config: Config, error: str) -> dict[str, Any]:
+    """The row of a cell that failed."""
+    nothing = ("accuracy", "fidelity", "kl_nats", "calibration_error", "teacher_accuracy", "link_seconds")
+    zero = ("queries", "paid", "bytes_up", "bytes_down", "test_images")
+    return (
+        _cell(cell, preset, teacher)
+        | {"status": "failed", "error": error, "seconds": 0.0, "queries_by_stage": {}}
+        | dict.fromkeys(nothing)
+        | dict.fromkeys(zero, 0)
+        | {"sends": method_of(config).sends, "config": config.model_dump()}
+        | {"software": {"commit": commit()}, "hardware": {}}
+    )
+
+
+def done(row: Mapping[str, Any] | None, config: Config) -> bool:
+    """Whether a row says that the cell was made with this config."""
+    return row is not None and row["status"] == "ok" and row["config"] == config.model_dump()
+
+
+@cache
+def commit() -> str | None:
+    """Of the code, where it lies in a git checkout; with a plus where it was changed since."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(edge.__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _cell(cell: Cell, preset: str, teacher: str) -> dict[str, Any]:
+    track = "B" if has_own_recipe(preset) else "A"
+    return {"method": cell.method, "track": track, "teacher": teacher} | {name: getattr(cell, name) for name in _AXES}
+
+
+def paid_and_saved(rows: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
+    """Queries that rows have paid, and that they would have paid more had each asked for itself."""
+    listed = list(rows)
+    paid = sum(row["paid"] for row in listed)
+    return paid, sum(row["queries"] for row in listed) - paid

@@ -1,0 +1,178 @@
+"""Whole sweeps, with real processes against a real server: what is paid, what fails, what is made again."""
+
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from rich.console import Console
+
+from edge.run_folder import RunFolder
+from edge.sweep.attempt import attempt
+from edge.sweep.display import SweepDisplay
+from edge.sweep.engine import OnOutcome, OnStart, ShouldStop
+from edge.sweep.grid import Sweep
+from edge.sweep.results import Rows
+from edge.sweep.schedule import Schedule
+from edge.sweep.sweep import plan_sweep, run_sweep, served
+from edge.sweep.tasks import Outcome, Task
+from shared.errors import InvalidCheckpoint, InvalidConfig
+from tests.conftest import LiveServer
+from tests.edge.small import SMALL
+from tests.end_to_end.edge_process import EdgeProcess
+
+CONFIG: dict[str, Any] = {name: SMALL[name] for name in ("deprivatization", "distillation")}
+TEST_IMAGES = 400
+
+
+class InTurn:
+    """An engine without processes of its own."""
+
+    def run(self, tasks: Sequence[Task], on_start: OnStart, on_outcome: OnOutcome, should_stop: ShouldStop) -> None:
+        schedule = Schedule(tasks)
+        while task := schedule.next():
+            on_start(task.name)
+            ending = attempt(task.work, task.arguments)
+            outcome = Outcome(task.name, ending.value, ending.error, ending.seconds, 1)
+            for settled in [outcome, *schedule.settle(outcome)]:
+                on_outcome(settled)
+
+
+def sweep_of(**axes: Any) -> Sweep:
+    return Sweep(**{"budgets": [40, 80], "config": CONFIG, **axes})
+
+
+def made(sweep: Sweep, out: Path, server: LiveServer, key: str, evaluation_key: str | None = None) -> str:
+    """Run it, one task at a time; what it said."""
+    said = io.StringIO()
+    secret = SecretStr(evaluation_key) if evaluation_key else None
+    plan = plan_sweep(sweep, out, None)
+    with (
+        served(sweep, out, None, server=server.url, key=SecretStr(key), evaluation_key=secret) as place,
+        SweepDisplay(Console(file=said, width=200), len(plan.open), 1) as display,
+    ):
+        run_sweep(sweep, plan, place, InTurn(), display, lambda: False)
+    return said.getvalue()
+
+
+def test_a_sweep_pays_once_for_what_its_cells_share_and_measures_every_student(
+    live_server: LiveServer, tmp_path: Path
+) -> None:
+    key, evaluation_key = live_server.make_key(budget=1000), live_server.make_key(budget=TEST_IMAGES)
+    sweep = sweep_of(methods=["pool", "kd", "dkd", "lq"], responses=["soft", "top1"])
+    said = made(sweep, tmp_path, live_server, key, evaluation_key)
+    rows = Rows(tmp_path).read()
+    assert len(rows) == 4 * 4 - 2 and all(row["status"] == "ok" for row in rows.values())
+    asking = {name for name, row in rows.items() if row["paid"]}
+    assert asking == {"digits/resnet8/" + name for name in (
+        "pool-soft-80-0", "kd-soft-80-0", "lq-soft-80-0", "lq-soft-40-0", "lq-top1-80-0", "lq-top1-40-0"
+    )}  # fmt: skip
+    assert live_server.spent(key) == sum(row["paid"] for row in rows.values()) == 4 * 80 + 2 * 40
+    assert live_server.spent(evaluation_key) == TEST_IMAGES
+    for name, row in rows.items():
+        assert row["queries"] == row["budget"] == sum(row["queries_by_stage"].values()), name
+        assert 0 <= row["accuracy"] <= 1 and 0 <= row["fidelity"] <= 1 and row["kl_nats"] > 0, name
+        assert 0 <= row["calibration_error"] <= 1 and row["test_images"] == TEST_IMAGES, name
+        assert row["sends"] == ("real" if row["method"] in ("kd", "dkd") else "synthetic"), name
+        assert row["bytes_up"] > 64 * row["queries"] and row["bytes_down"] > 0, name
+        assert row["teacher"] == rows["digits/resnet8/pool-soft-80-0"]["teacher"] != "unknown", name
+        assert {"torch", "commit"} <= row["software"].keys() and row["hardware"], name
+        assert row["teacher_accuracy"] == rows["digits/resnet8/pool-soft-80-0"]["teacher_accuracy"], name
+    classes, logits = (rows[f"digits/resnet8/pool-{response}-40-0"] for response in ("top1", "soft"))
+    assert classes["bytes_down"] < logits["bytes_down"]
+    assert f"{rows['digits/resnet8/pool-soft-80-0']['accuracy']:.2%}, 80 queries, 80 paid" in said
+
+
+def test_what_is_made_is_not_made_again_and_a_larger_grid_makes_what_is_new(
+    live_server: LiveServer, tmp_path: Path
+) -> None:
+    key = live_server.make_key()
+    made(sweep_of(methods=["kd"]), tmp_path, live_server, key)
+    before, spent = (tmp_path / "rows.jsonl").read_bytes(), live_server.spent(key)
+    assert made(sweep_of(methods=["kd"]), tmp_path, live_server, key) == ""
+    assert (tmp_path / "rows.jsonl").read_bytes() == before and live_server.spent(key) == spent == 80
+    made(sweep_of(methods=["kd", "ml"]), tmp_path, live_server, key)
+    assert len(Rows(tmp_path).read()) == 4 and live_server.spent(key) == 80
+    assert (tmp_path / "rows.jsonl").read_bytes().startswith(before)
+    alone = Rows(tmp_path).read()["digits/resnet8/ml-soft-40-0"]
+    assert alone["fidelity"] is None and alone["kl_nats"] is None  # nobody paid for the test images
+
+
+def test_a_cell_that_fails_says_why_and_takes_along_only_what_needs_it(
+    live_server: LiveServer, tmp_path: Path
+) -> None:
+    key = live_server.make_key(budget=100)
+    sweep = sweep_of(methods=["kd", "pool", "ml"])
+    said = made(sweep, tmp_path, live_server, key)
+    rows = Rows(tmp_path).read()
+    failed = {row["method"] for row in rows.values() if row["status"] == "failed"}
+    assert failed == {"pool"} and live_server.spent(key) == 80
+    largest, smaller = (rows[f"digits/resnet8/pool-soft-{budget}-0"] for budget in (80, 40))
+    assert largest["error"].startswith("BudgetTooSmall: ") and "has 20 of 100 left" in largest["error"]
+    assert "pool-soft-80-0 failed" in smaller["error"] and smaller["accuracy"] is None
+    assert "has 20 of 100 left" in said
+    again = made(sweep, tmp_path, live_server, live_server.make_key())
+    rows = Rows(tmp_path).read()
+    assert {row["status"] for row in rows.values()} == {"ok"} and "kd" not in again
+
+
+def test_a_sweep_that_was_killed_goes_on_and_pays_for_nothing_twice(live_server: LiveServer, tmp_path: Path) -> None:
+    key, out, file = live_server.make_key(), tmp_path / "out", tmp_path / "sweep.toml"
+    settings = "\n".join(
+        f"[config.{name}]\n" + "\n".join(f"{field} = {value}" for field, value in section.items())
+        for name, section in CONFIG.items()
+    )
+    file.write_text(f"methods = ['kd', 'pool', 'ml', 'noise']\nbudgets = [40, 80]\n{settings}\n")
+    flags = ("sweep", "--config", file, "--server", live_server.url, "--out", out, "--workers", "1")
+    process = EdgeProcess(*flags, key=key, said=tmp_path / "said")
+    process.wait_until(lambda: len(Rows(out).read()) >= 2)
+    process.kill()
+    process = EdgeProcess(*flags, key=key, said=tmp_path / "said")
+    assert process.exit_code() == 0 and re.search("8 students, [2-7] of them made already", process.said())
+    rows = Rows(out)
+    assert len(rows.read()) == 8 and live_server.spent(key) == 3 * 80
+    assert len(rows.path.read_text().splitlines()) == 8
+    parquet = pytest.importorskip("pyarrow.parquet").read_table(rows.parquet).to_pylist()
+    assert [json.loads(row["config"]) for row in parquet] == [row["config"] for row in rows.read().values()]
+    one = RunFolder(out / "digits/resnet8/kd-soft-80-0").results()["stages"]["distillation"]
+    assert one["queries"] == 80
+
+
+def test_a_dataset_without_a_teacher_and_two_teachers_for_one_server_are_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InvalidConfig, match=r"'digits' has no teacher\. Add --teacher digits="),
+        served(sweep_of(methods=["kd"]), tmp_path, None),
+    ):
+        pass
+    both = sweep_of(methods=["kd"], teachers={"digits": tmp_path})
+    with pytest.raises(InvalidConfig, match="one teacher"), served(both, tmp_path, None, server="http://x"):
+        pass
+
+
+def test_a_broken_line_among_the_rows_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"method": "kd"}\n')
+    with pytest.raises(InvalidCheckpoint, match=r"rows\.jsonl, line 1, is no row of a sweep: KeyError"):
+        Rows(tmp_path).read()
+
+
+def test_the_display_tells_how_far_it_is_and_when_it_will_be_done() -> None:
+    now = [0.0]
+    console = Console(file=io.StringIO(), width=100)
+    display = SweepDisplay(console, 3, 2, clock=lambda: now[0])
+    assert display.seconds_left() is None
+    display.started("one")
+    display.started("two")
+    now[0] = 10.0
+    display.made("one", {"status": "ok", "accuracy": 0.5, "queries": 80, "paid": 0})
+    assert display.seconds_left() == 10.0  # two left, ten seconds each, two at once
+    display.made("two", {"status": "failed", "error": "[no] reason"})
+    display.started("three")
+    now[0] = 75.0
+    console.print(display.picture())
+    said = console.file.getvalue() if isinstance(console.file, io.StringIO) else ""
+    assert "2 of 3 students, 1 failed; 0 queries paid, 80 saved; about 0:00:05 left" in said
+    assert "three" in said and "0:01:05" in said and "[no] reason" in said
