@@ -13,6 +13,7 @@ from edge.commands.distill import distill
 from edge.commands.evaluate import evaluate
 from edge.commands.export import export
 from edge.commands.import_ import import_
+from edge.commands.leaderboard import leaderboard
 from edge.commands.merge import merge
 from edge.commands.plan import plan
 from edge.commands.query import query
@@ -32,7 +33,7 @@ EPILOG = """[bold]Exit codes[/bold]
 130  stopped by Ctrl-C; the same command goes on
 
 The key comes from MEKD_API_KEY, or from the file that MEKD_API_KEY_FILE names; never from a flag."""
-IN_ORDER_OF_USE = (plan, distill, evaluate, adapt, report, query, export, import_, merge, replay, sweep)
+IN_ORDER_OF_USE = (plan, distill, evaluate, adapt, report, query, export, import_, merge, replay, sweep, leaderboard)
 
 app = typer.Typer(
     help="A small student from a teacher behind a metered API: the edge side of MEKD.",

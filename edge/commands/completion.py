@@ -33,6 +33,11 @@ def run_folders(typed: str) -> list[str]:
     return [str(folder) for folder in below if (folder / "config.json").exists()]
 
 
+def row_files(typed: str) -> list[str]:
+    """Files that may hold rows of a sweep, and folders."""
+    return [str(path) for path in _begins(typed) if path.is_dir() or path.suffix in (".jsonl", ".parquet")]
+
+
 def datasets(typed: str) -> list[str]:
     """Names of datasets, and folders."""
     folders = [str(path) for path in _begins(typed) if path.is_dir()]

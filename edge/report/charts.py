@@ -22,7 +22,10 @@ from edge.training import Curves
 SMOOTHED_POINTS = 200
 LABELLED_CLASSES = 20
 INK = "#010203"
-COLOURS = ("#3b82c4", "#e0803a", "#3fa673", "#b565c9")
+CLASS = "of-"
+"""How names begin that stay in a drawing as classes."""
+COLOURS = ("#3b82c4", "#e0803a", "#3fa673", "#b565c9", "#d1455b", "#b99a1f", "#7a8696")
+"""In their order, legible on white and on black. Who draws more lines, or cannot rely on colours, adds markers."""
 SHARE_OF_ROW = LinearSegmentedColormap.from_list("share", ["#3b82c400", "#3b82c4ff"])
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -77,7 +80,7 @@ def lines(
         dots: mark every point, and let x grow by factors.
     """
     with rc_context(STYLE):
-        figure, axes = _diagram(5.2, 3.0, xlabel, ylabel)
+        figure, axes = diagram(5.2, 3.0, xlabel, ylabel)
         for colour, (name, points) in zip(COLOURS, series.items(), strict=False):
             x, y = np.array(points).T
             marker, drawn = ("o" if dots else None), ("steps-post" if steps else "default")
@@ -92,7 +95,7 @@ def lines(
         axes.grid()
         if len(series) > 1:
             axes.legend()
-        return _svg(figure, alt)
+        return as_svg(figure, alt)
 
 
 def bars(
@@ -100,7 +103,7 @@ def bars(
 ) -> Markup:
     """Bars by class, side by side for every name."""
     with rc_context(STYLE):
-        figure, axes = _diagram(5.2, 2.6, xlabel, ylabel)
+        figure, axes = diagram(5.2, 2.6, xlabel, ylabel)
         width = 0.8 / len(series)
         for place, (colour, (name, values)) in enumerate(zip(COLOURS, series.items(), strict=False)):
             offset = (place - (len(series) - 1) / 2) * width
@@ -110,14 +113,14 @@ def bars(
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         if len(series) > 1:
             figure.legend(loc="outside upper right", ncols=len(series))
-        return _svg(figure, alt)
+        return as_svg(figure, alt)
 
 
 def confusion(counts: Sequence[Sequence[int]], rows: str, columns: str, alt: str) -> Markup:
     """Confusion matrix [K, K], each cell as dark as its share of the row."""
     matrix = np.array(counts)
     with rc_context(STYLE):
-        figure, axes = _diagram(4.0, 3.8, columns, rows)
+        figure, axes = diagram(4.0, 3.8, columns, rows)
         axes.imshow(matrix / matrix.sum(1, keepdims=True).clip(1), cmap=SHARE_OF_ROW, vmin=0, vmax=1)
         if len(matrix) <= LABELLED_CLASSES:
             for (row, column), count in np.ndenumerate(matrix):
@@ -125,10 +128,11 @@ def confusion(counts: Sequence[Sequence[int]], rows: str, columns: str, alt: str
                     axes.text(column, row, str(count), ha="center", va="center", fontsize=8)
             axes.set_xticks(range(len(matrix)))
             axes.set_yticks(range(len(matrix)))
-        return _svg(figure, alt)
+        return as_svg(figure, alt)
 
 
-def _diagram(width: float, height: float, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+def diagram(width: float, height: float, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    """An empty diagram of so many inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes: Any = figure.subplots()
     axes.set_xlabel(xlabel)
@@ -136,8 +140,11 @@ def _diagram(width: float, height: float, xlabel: str, ylabel: str) -> tuple[Fig
     return figure, axes
 
 
-def _svg(figure: Figure, alt: str) -> Markup:
-    """The figure as an element of an HTML page."""
+def as_svg(figure: Figure, alt: str) -> Markup:
+    """The figure as an element of an HTML page.
+
+    What was given a name that begins with `CLASS` (`Artist.set_gid`) has it as its class, for the page's script.
+    """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
@@ -145,6 +152,7 @@ def _svg(figure: Figure, alt: str) -> Markup:
     drawing = drawing[drawing.index("<svg") :]
     (box,) = re.findall(r'viewBox="[^"]*"', drawing)
     drawing = re.sub(r"<svg[^>]*>", f'<svg role="img" aria-label="{escape(alt)}" {box}>', drawing, count=1)
+    drawing = re.sub(rf'<g id="({CLASS}[\w-]*)">', r'<g class="\1">', drawing)
     drawing = re.sub(r'<g id="[^"]*">', "<g>", drawing)  # several charts in one page would name the same things
     drawing = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", drawing)
     return Markup(drawing.replace(INK, "currentColor"))  # noqa: S704 - matplotlib escapes its texts

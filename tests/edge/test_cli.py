@@ -191,6 +191,10 @@ def test_a_quiet_display_shows_nothing(terminal: bool) -> None:
         ("distill --preset of", {"official"}),
         ("report --run runs/", {"runs/mine", "runs/other"}),
         ("report --run runs/mine --compare runs/o", {"runs/other"}),
+        (
+            "leaderboard --rows runs/",
+            {"runs/mine", "runs/other", "runs/no-run", "runs/rows.jsonl", "runs/rows.parquet"},
+        ),
     ],
 )
 def test_the_shell_is_offered_values(tmp_path: Path, words: str, offered: set[str]) -> None:
@@ -198,6 +202,8 @@ def test_the_shell_is_offered_values(tmp_path: Path, words: str, offered: set[st
         (tmp_path / run).mkdir(parents=True)
         (tmp_path / run / "config.json").touch()
     (tmp_path / "runs/no-run").mkdir()
+    for name in ("rows.jsonl", "rows.parquet", "rows.csv"):
+        (tmp_path / "runs" / name).touch()
     line = f"mekd-edge {words}"
     variables = {"_MEKD_EDGE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
     with contextlib.chdir(tmp_path):

@@ -1,0 +1,152 @@
+"""Rows of a sweep: one trained student each, as JSON lines or as Parquet."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+
+from shared.errors import InvalidConfig
+
+
+def _unpacked(value: Any) -> Any:
+    """Parquet holds nested columns as JSON strings."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+Name = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Nested = Annotated[dict[str, Any], BeforeValidator(_unpacked)]
+Sends = Literal["noise", "synthetic", "mixed", "real"]
+"""What left the device: noise, images that a generator made, some private images, private images alone."""
+
+
+class Setting(NamedTuple):
+    """Rows of different settings have nothing to do with each other."""
+
+    dataset: str
+    teacher: str
+    student: str
+
+
+class Row(BaseModel):
+    """One run of a sweep."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    method: Name
+    track: Literal["A", "B"]
+    """A: all methods train the student by the same recipe. B: each by its own."""
+    dataset: Name
+    teacher: Name
+    student: Name
+    """Its architecture."""
+    response: Literal["soft", "top1"]
+    budget: PositiveInt
+    """Queries that were planned."""
+    seed: int
+    status: Literal["ok", "failed"]
+    error: str | None = None
+    """What stopped a run that failed."""
+    queries: NonNegativeInt = 0
+    """Unique images sent, held-out ones included."""
+    queries_by_stage: Annotated[dict[str, NonNegativeInt], BeforeValidator(_unpacked)] = {}
+    paid: NonNegativeInt = 0
+    """Queries that this row paid itself; one that replays a shared transfer set pays nothing."""
+    bytes_up: NonNegativeInt = 0
+    bytes_down: NonNegativeInt = 0
+    link_seconds: Amount | None = None
+    """On a simulated link."""
+    seconds: Amount = 0.0
+    """Of the whole run."""
+    accuracy: Share | None = None
+    fidelity: Share | None = None
+    """Share of the test images where student and teacher name the same class."""
+    kl_nats: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    calibration_error: Share | None = None
+    teacher_accuracy: Share | None = None
+    test_images: NonNegativeInt = 0
+    sends: Sends
+    config: Nested = {}
+    software: Nested = {}
+    """Versions by name; `commit` is the code's."""
+    hardware: Nested = {}
+
+    @property
+    def setting(self) -> Setting:
+        """What must be equal for two rows to be compared."""
+        return Setting(self.dataset, self.teacher, self.student)
+
+    @property
+    def cell(self) -> tuple[Setting, str, str, str, int, int]:
+        """What the row measures; another row with the same is a repetition."""
+        return (self.setting, self.track, self.response, self.method, self.budget, self.seed)
+
+
+def read_rows(paths: Sequence[Path]) -> list[Row]:
+    """Rows of all files in their order; of those that measure the same the last one counts.
+
+    Raises:
+        InvalidConfig: names the file and the line or row that is no run of a sweep; or there is no row at all.
+    """
+    rows: dict[Any, Row] = {}
+    for path in paths:
+        for place, document in _documents(path):
+            try:
+                row = Row.model_validate(document)
+            except ValidationError as error:
+                raise InvalidConfig(f"{path}, {place}, is no run of a sweep: {_reason(error)}") from None
+            rows.pop(row.cell, None)
+            rows[row.cell] = row
+    if not rows:
+        raise InvalidConfig(
+            f"There is not one row in {', '.join(map(str, paths)) or 'no file'}. Give a sweep's rows."
+        )
+    return list(rows.values())
+
+
+def _documents(path: Path) -> Iterator[tuple[str, Any]]:
+    """Rows as they are in a file, each with the words that name its place."""
+    if path.suffix not in (".jsonl", ".parquet"):
+        raise InvalidConfig(f"{path} is neither .jsonl nor .parquet, so it cannot be read as rows of a sweep.")
+    if not path.is_file():
+        raise InvalidConfig(f"There is no file {path}. A sweep writes its rows; name that file.")
+    if path.suffix == ".parquet":
+        yield from _parquet(path)
+        return
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InvalidConfig(f"{path} is no text: byte {error.start} is not UTF-8. Write it as JSON lines.") from None
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield f"line {number}", json.loads(line)
+            except ValueError as error:
+                raise InvalidConfig(f"{path}, line {number}, is no JSON: {error}.") from None
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        import pyarrow  # only who has Parquet files needs it
+        from pyarrow import parquet
+    except ImportError:
+        raise InvalidConfig(
+            f'{path} is Parquet, and pyarrow, which reads it, is not installed: pip install "mekd[sweep]".'
+        ) from None
+    try:
+        documents = parquet.read_table(path).to_pylist()
+    except pyarrow.ArrowException as error:
+        raise InvalidConfig(f"{path} cannot be read as Parquet: {error}. Write it anew.") from None
+    for number, document in enumerate(documents, 1):
+        yield f"row {number}", document
+
+
+def _reason(error: ValidationError) -> str:
+    """The first field that is wrong, and what was there."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    given = "" if isinstance(first["input"], dict) else f" (given: {first['input']!r})"
+    return f"'{name}': {first['msg']}{given}." if name else f"{first['msg']}{given}."
