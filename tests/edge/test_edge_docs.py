@@ -15,14 +15,15 @@ from edge import run_folder
 from edge.adapted_student import Adaptation
 from edge.asking.client import TeacherClient
 from edge.asking.link import LINKS, Link
-from edge.config import RECIPES, Config, merge, parse
+from edge.config import RECIPES, Config, checked, merge, parse
 from edge.evaluation import evaluate
 from edge.run import run
 from edge.run_folder import RunFolder
+from edge.sweep.grid import Sweep, sorted_out
 from edge.training import Watcher
 from shared import architectures, datasets, errors
 from tests.conftest import LiveServer
-from tests.edge.small import small_config
+from tests.edge.small import digits, small_config
 
 EDGE = Path(edge.cli.__file__).parent
 PAGE = (EDGE / "README.md").read_text()
@@ -124,7 +125,9 @@ def test_every_file_of_a_run_is_told() -> None:
 
 def test_every_link_is_told_and_the_file_that_is_shown_is_one() -> None:
     assert {row[0].strip("`") for row in rows("Links")} == set(LINKS)
-    config, link = (tomllib.loads(block) for language, block in FENCES if language == "toml")
+    config, sweep, link = (tomllib.loads(block) for language, block in FENCES if language == "toml")
+    possible, refused = sorted_out(checked(Sweep, sweep, "field"), {"digits": digits()})
+    assert possible and {cell.method for cell in refused} == {"dkd", "dkd-own"}
     assert set(link) == set(Link.model_fields)
     Link.model_validate(link)
     parse(merge(Config().model_dump(), config))
