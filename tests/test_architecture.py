@@ -88,7 +88,8 @@ def test_imports_are_absolute_so_that_the_direction_can_be_read_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "extras"), [("shared", []), ("server", ["server", "postgres"]), ("edge", ["edge", "sweep"])]
+    ("side", "extras"),
+    [("shared", []), ("server", ["server", "postgres"]), ("edge", ["edge", "sweep", "ray"])],
 )
 def test_each_side_imports_only_what_its_own_installation_brings(side: str, extras: list[str]) -> None:
     brought = set().union(*(IMPORT_NAMES.get(name, {name.replace("-", "_")}) for name in distributions(*extras)))
