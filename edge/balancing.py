@@ -58,7 +58,7 @@ def candidates(generator: Generator, count: int, config: Config) -> Images:
     """Images uint8 [M, C, H, W] that the generator makes beyond those of the first part."""
     K, device = generator.project.in_features, next(generator.parameters()).device
     z_MK = torch.randn(count, K, generator=seeding.rng(config.seed, STAGE, "candidates"))
-    return np.concatenate([generate(generator, z_BK.to(device)) for z_BK in torch.split(z_MK, 512)])
+    return generate(generator, z_MK.to(device))
 
 
 def balanced(class_M: torch.Tensor, known_N: torch.Tensor, count: int, classes: int) -> torch.Tensor:
