@@ -141,7 +141,9 @@ def test_the_report_and_the_table_tell_of_no_held_out_answers(finished: RunFolde
 
 
 def test_a_replay_is_refused_and_its_message_is_the_way_out(finished: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfig, match=r"'mekd-official', makes use of the answers while it asks.*export --run .* --to FILE") as caught:
+    with pytest.raises(
+        InvalidConfig, match=r"'mekd-official', makes use of the answers while it asks.*export --run .* --to FILE"
+    ) as caught:
         replay(*changed(open_source(finished.path), None, {}), tmp_path / "refused")
     assert not (tmp_path / "refused").exists()
     generator = re.search(r"--generator (\S+)", str(caught.value))
