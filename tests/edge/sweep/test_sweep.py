@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
+from edge.leaderboard.rows import read_rows
 from edge.run_folder import RunFolder
 from edge.sweep.attempt import attempt
 from edge.sweep.display import SweepDisplay
@@ -82,6 +83,7 @@ def test_a_sweep_pays_once_for_what_its_cells_share_and_measures_every_student(
         assert row["teacher"] == rows["digits/resnet8/pool-soft-80-0"]["teacher"] != "unknown", name
         assert {"torch", "commit"} <= row["software"].keys() and row["hardware"], name
         assert row["teacher_accuracy"] == rows["digits/resnet8/pool-soft-80-0"]["teacher_accuracy"], name
+    assert {row.track for row in read_rows([Rows(tmp_path).path])} == {"A"}  # what a leaderboard reads
     classes, logits = (rows[f"digits/resnet8/pool-{response}-40-0"] for response in ("top1", "soft"))
     assert classes["bytes_down"] < logits["bytes_down"]
     assert f"{rows['digits/resnet8/pool-soft-80-0']['accuracy']:.2%}, 80 queries, 80 paid" in said
@@ -138,6 +140,7 @@ def test_a_sweep_that_was_killed_goes_on_and_pays_for_nothing_twice(live_server:
     assert len(rows.path.read_text().splitlines()) == 8
     parquet = pytest.importorskip("pyarrow.parquet").read_table(rows.parquet).to_pylist()
     assert [json.loads(row["config"]) for row in parquet] == [row["config"] for row in rows.read().values()]
+    assert read_rows([rows.parquet]) == read_rows([rows.path])
     one = RunFolder(out / "digits/resnet8/kd-soft-80-0").results()["stages"]["distillation"]
     assert one["queries"] == 80
 
