@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from edge.experiments.paired import Difference, difference
 from edge.leaderboard.curves import Mean, area, mean, usual
+from edge.leaderboard.differences import Difference, difference
 from edge.leaderboard.pareto import EXPOSURE, Point
 from edge.leaderboard.rows import Row, Sends, Setting
 from shared.errors import InvalidConfig

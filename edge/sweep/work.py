@@ -7,6 +7,7 @@ from edge.asking.client import TeacherClient
 from edge.config import Config
 from edge.images.local_images import LocalImages, local_images
 from edge.learning import card_of
+from edge.methods import method_of
 from edge.planning.plan import make_plan
 from edge.planning.prediction import Terms, predict
 from edge.replay import changed, open_source, replay
@@ -76,7 +77,7 @@ def make_student(place: Place, job: Job) -> dict[str, Any]:
         **traffic,
         "seconds": round(sum(took["seconds"] for took in results["stages"].values()), 1),
         **measured(folder, datasets.load(dataset, place.data_root).test, place.test_answers(dataset)),
-        "sends": results["sends"],
+        "sends": method_of(job.config).sends,
         "config": results["config"],
         "software": results["software"],
         "hardware": results["hardware"],

@@ -1,12 +1,10 @@
 """Paired differences against numbers from a table of Student's t."""
 
-import json
-from pathlib import Path
-
 import pytest
 
-from edge.experiments.paired import difference, read, table
-from shared.errors import InvalidConfig
+from edge.experiments.paired import table
+from edge.leaderboard.differences import difference
+from edge.leaderboard.rows import Row
 
 T_2 = 4.302653  # 97.5 % quantile of Student's t with two degrees of freedom
 
@@ -31,21 +29,23 @@ def test_a_single_pair_has_no_interval_and_proves_nothing() -> None:
     assert difference({3: 99.0}, {4: 90.0}) is None
 
 
-def test_students_are_compared_within_their_response_and_budget() -> None:
-    def row(variant: str, queries: int, seed: int, accuracy: float) -> dict[str, object]:
-        return {"variant": variant, "response": "soft", "queries": queries, "seed": seed, "accuracy": accuracy}
+def row(method: str, budget: int, seed: int, accuracy: float | None) -> Row:
+    setting = {"track": "A", "dataset": "digits", "teacher": "resnet20", "student": "resnet8", "sends": "synthetic"}
+    status = "failed" if accuracy is None else "ok"
+    cell = {"method": method, "response": "soft", "budget": budget, "seed": seed, "accuracy": accuracy}
+    return Row.model_validate({**setting, **cell, "status": status})
 
-    rows = [row("kl", 100, 0, 0.9), row("both", 100, 0, 0.95), row("both", 200, 0, 0.5), row("kl", 100, 1, 0.8)]
-    assert table(rows, "kl")[2:] == [
-        "| soft, 100 | kl | 85.00 ± 7.07 | 2 |  |",
+
+def test_students_are_compared_within_their_response_and_budget() -> None:
+    rows = [
+        row("both", 100, 0, 0.95),
+        row("pool", 100, 0, 0.9),
+        row("both", 200, 0, 0.5),
+        row("pool", 100, 1, 0.8),
+        row("pool", 200, 0, None),
+    ]
+    assert table(rows, "pool")[2:] == [
+        "| soft, 100 | pool | 85.00 ± 7.07 | 2 |  |",
         "| soft, 100 | both | 95.00 | 1 | +5.00 |",
         "| soft, 200 | both | 50.00 | 1 |  |",
     ]
-
-
-def test_a_line_that_is_no_measurement_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "rows.jsonl"
-    good = {"variant": "kl", "response": "soft", "queries": 1, "seed": 0, "accuracy": 0.5, "more": 1}
-    file.write_text(json.dumps(good) + "\n{}\n")
-    with pytest.raises(InvalidConfig, match=r"rows\.jsonl, line 2,"):
-        read([file])

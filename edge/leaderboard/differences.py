@@ -1,0 +1,37 @@
+"""Differences of two methods, paired by seed, with Student's 95 % interval."""
+
+import statistics
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from scipy.stats import t as student_t
+
+CONFIDENCE = 0.95
+
+
+class Difference(NamedTuple):
+    """Mean of paired differences and the half-width of its interval; of a single pair there is no interval."""
+
+    mean: float
+    half_width: float | None
+
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies on one side of 0."""
+        return self.half_width is not None and abs(self.mean) > self.half_width
+
+    def __str__(self) -> str:
+        if self.half_width is None:
+            return f"{self.mean:+.2f}"
+        star = " *" if self.excludes_zero() else ""
+        return f"{self.mean:+.2f} [{self.mean - self.half_width:+.2f}, {self.mean + self.half_width:+.2f}]{star}"
+
+
+def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
+    """Of `ours` and `theirs`, values by seed, at the seeds that both have; None where there is none."""
+    pairs = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+    if not pairs:
+        return None
+    if len(pairs) == 1:
+        return Difference(pairs[0], None)
+    quantile = float(student_t.ppf((1 + CONFIDENCE) / 2, len(pairs) - 1))
+    return Difference(statistics.mean(pairs), quantile * statistics.stdev(pairs) / len(pairs) ** 0.5)
