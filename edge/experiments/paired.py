@@ -2,15 +2,18 @@
 
     python -m edge.experiments.paired edge/experiments/results/mnist.jsonl --against pool
 
+    python -m edge.experiments.paired edge/experiments/results/digits.jsonl --by-budget
+
 Two students are a pair where all but the method is equal. The interval is Student's for the mean difference, 95 %, in
-percentage points; one that excludes 0 is marked with a star.
+percentage points; one that excludes 0 is marked with a star. `--by-budget` makes a shorter table, for many methods:
+means and standard deviations alone, a column for each budget.
 """
 
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,9 +27,11 @@ HEADER = "| response, queries | method | accuracy | n | against {} |"
 def paired(
     files: Annotated[list[Path], typer.Argument(help="Rows of sweeps, .jsonl or .parquet.")],
     against: Annotated[str, typer.Option(help="Method to compare the others with.")] = "pool",
+    by_budget: Annotated[bool, typer.Option("--by-budget", help="Means alone, a column per budget.")] = False,
 ) -> None:
     """Print a Markdown table: a row per response, number of queries and method."""
-    print("\n".join(table(read_rows(files), against)))  # noqa: T201 - the product of this command
+    rows = read_rows(files)
+    print("\n".join(budgets_table(rows) if by_budget else table(rows, against)))  # noqa: T201 - its product
 
 
 def table(rows: Sequence[Row], against: str) -> list[str]:
@@ -40,10 +45,37 @@ def table(rows: Sequence[Row], against: str) -> list[str]:
     for (response, budget), methods in sorted(by_cell.items()):
         for method, by_seed in sorted(methods.items(), key=lambda item: (item[0] != against, item[0])):
             compared = difference(by_seed, methods.get(against, {})) if method != against else None
-            spread = f" ± {statistics.stdev(by_seed.values()):.2f}" if len(by_seed) > 1 else ""
-            accuracy = f"{statistics.mean(by_seed.values()):.2f}{spread}"
+            accuracy = _spread(list(by_seed.values()))
             lines.append(f"| {response}, {budget:,} | {method} | {accuracy} | {len(by_seed)} | {compared or ''} |")
     return lines
+
+
+def budgets_table(rows: Sequence[Row]) -> list[str]:
+    """Lines of the shorter table; methods in the order of their accuracy at the largest budgets."""
+    cells: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    sends = {row.method: row.sends for row in rows}
+    for row in rows:
+        if row.accuracy is not None:
+            cells[row.response, row.method][row.budget].append(100 * row.accuracy)
+    budgets = sorted({row.budget for row in rows}, reverse=True)
+
+    def rank(cell: tuple[str, str]) -> tuple[Any, ...]:
+        found = cells[cell]
+        return cell[0], *(-statistics.mean(found[budget]) if budget in found else 0.0 for budget in budgets)
+
+    columns = ["responses", "method", "sends", *(f"{budget:,}" for budget in reversed(budgets))]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for response, method in sorted(cells, key=rank):
+        told = [_spread(cells[response, method].get(budget, [])) for budget in reversed(budgets)]
+        lines.append(f"| {' | '.join([response, method, sends[method], *told])} |")
+    return lines
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation."""
+    if not values:
+        return "-"
+    return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.experiments.paired import table
+from edge.experiments.paired import budgets_table, table
 from edge.leaderboard.differences import difference
 from edge.leaderboard.rows import Row
 
@@ -48,4 +48,14 @@ def test_students_are_compared_within_their_response_and_budget() -> None:
         "| soft, 100 | pool | 85.00 ± 7.07 | 2 |  |",
         "| soft, 100 | both | 95.00 | 1 | +5.00 |",
         "| soft, 200 | both | 50.00 | 1 |  |",
+    ]
+
+
+def test_many_methods_are_told_by_budget_the_best_first() -> None:
+    rows = [row("both", 100, 0, 0.95), row("both", 100, 1, 0.85), row("pool", 100, 0, 0.9), row("pool", 200, 0, 0.91)]
+    assert budgets_table([*rows, row("both", 200, 0, None)]) == [
+        "| responses | method | sends | 100 | 200 |",
+        "|---|---|---|---|---|",
+        "| soft | pool | synthetic | 90.00 | 91.00 |",
+        "| soft | both | synthetic | 90.00 ± 7.07 | - |",
     ]
