@@ -14,6 +14,7 @@ from edge.deprivatization import Ask
 from edge.distillation import STAGE
 from edge.gan import Generator
 from edge.images.local_images import LocalImages
+from edge.training import Watcher
 from edge.transfer_set.journal import Images, TransferSet
 
 
@@ -34,8 +35,10 @@ class Asker:
     """The run's."""
     pay: Ask
     """Pays for answers; `ask` is the way to it."""
+    watcher: Watcher
+    """Told of every step of what learns meanwhile, may ask for a stop."""
     learn: Callable[[TransferSet], nn.Module]
-    """Makes a student of the answers so far, in half the steps and from the answers alone."""
+    """Makes an early student of the answers so far, from these alone and in `Method.early_share` of the steps."""
 
     def ask(self, images: Images) -> TransferSet:
         """Answers to `images` uint8 [N, C, H, W], in their order; fewer where the key's budget ends."""

@@ -23,6 +23,8 @@ from edge.transfer_set.journal import Images, TransferSet
 from shared import seeding
 
 EARLY_STAGE = "early student"
+EARLY_SHARE = 0.5
+"""Of the student's steps, those that the early student takes."""
 CANDIDATES = 5
 """Images looked at for each that is chosen."""
 
@@ -47,10 +49,10 @@ def fill_balanced_pool(
     ask(STAGE, images[chosen.numpy()])
 
 
-def early_config(config: Config) -> Config:
-    """How the early student learns: half as long, and from its answers alone."""
+def early_config(config: Config, share: float) -> Config:
+    """How an early student learns: for a share of the steps, and from its answers alone."""
     alone = {"image_weight": 0.0, "kl_weight": 1.0, "consistency_weight": 0.0}
-    step = config.distillation.model_copy(update={"steps": max(1, config.distillation.steps // 2), **alone})
+    step = config.distillation.model_copy(update={"steps": max(1, round(share * config.distillation.steps)), **alone})
     return config.model_copy(update={"distillation": step})
 
 

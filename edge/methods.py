@@ -18,11 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edge import answer_terms, distillation
+from edge import answer_terms, balancing, distillation
 from edge.answer_terms import MakeTerm
 from edge.asker import Asker
-from edge.balancing import drawn_queries, fill_balanced_pool
-from edge.config import MEKD, OFFICIAL, Config
+from edge.config import FOLDER, MEKD, OFFICIAL, Config
 from edge.images.local_images import LocalImages
 from edge.rivals import al, am, augmented, dafl_proxy, db3kd, dkd, kd, kn, ml, noise
 from edge.transfer_set.journal import TransferSet
@@ -53,8 +52,8 @@ class Method:
     """Asks; returns what the student is to learn from where that is not the answers themselves."""
     rounds: Callable[[Config, int, int, int], list[int]]
     """Config, queries of the pool, private images and classes -> questions by round."""
-    learns_between: bool = False
-    """Whether a student learns from the answers so far before each round but the first."""
+    early_share: float = 0.0
+    """Share of the student's steps that an early one takes before each round but the first; 0 where there is none."""
     answer_term: MakeTerm = answer_terms.answer_term
     responses: tuple[str, ...] = (SOFT, TOP1)
     why: str = ""
@@ -76,11 +75,11 @@ def _mekd_pool(asker: Asker) -> None:
     if asker.config.distillation.drawn_share == 1:
         distillation.fill_pool(asker.generator, asker.pay, asker.queries, asker.config)
     else:
-        fill_balanced_pool(asker.generator, asker.pay, asker.queries, asker.config, asker.learn)
+        balancing.fill_balanced_pool(asker.generator, asker.pay, asker.queries, asker.config, asker.learn)
 
 
 def _mekd_rounds(config: Config, queries: int, images: int, classes: int) -> list[int]:
-    drawn = drawn_queries(queries, config)
+    drawn = balancing.drawn_queries(queries, config)
     return [drawn, queries - drawn] if drawn < queries else [queries]
 
 
@@ -102,7 +101,7 @@ def _on_private_images(
 
 
 METHODS = {
-    MEKD: Method(Sends.SYNTHETIC, MEKD, _mekd_pool, _mekd_rounds, learns_between=True),
+    MEKD: Method(Sends.SYNTHETIC, MEKD, _mekd_pool, _mekd_rounds, early_share=balancing.EARLY_SHARE),
     OFFICIAL: Method(Sends.SYNTHETIC, OFFICIAL, _asks_at_every_step, _in_one, replayed=False),
     "kd": _on_private_images(),
     "ml": _on_private_images(ml.answer_term, (SOFT,), NO_LOGITS),
@@ -116,14 +115,14 @@ METHODS = {
         "am",
         am.fill_pool,
         lambda config, queries, images, classes: am.sizes(queries, images),
-        learns_between=True,
+        early_share=am.EARLY_SHARE,
     ),
     "dafl-proxy": Method(
         Sends.SYNTHETIC,
         "dafl-proxy",
         dafl_proxy.fill_pool,
         lambda config, queries, images, classes: dafl_proxy.sizes(queries),
-        learns_between=True,
+        early_share=dafl_proxy.EARLY_SHARE,
     ),
     "db3kd": Method(
         Sends.REAL,
@@ -155,6 +154,19 @@ def check_response(config: Config) -> None:
         raise InvalidConfig(
             f"Method '{config.method}' cannot learn from --response {config.response}: {method.why}. Use --response "
             f"{' or '.join(method.responses)}, or another method."
+        )
+
+
+def check_consent(config: Config, *, granted: bool) -> None:
+    """Refuse to send a folder's images, unless whoever they belong to has said that they may leave the device.
+
+    Raises:
+        InvalidConfig: names the flag.
+    """
+    if method_of(config).sends is Sends.REAL and config.dataset == FOLDER and not granted:
+        raise InvalidConfig(
+            f"Method '{config.method}' sends the folder's images to the server. If they may leave this device, add "
+            "--send-private-images; otherwise choose a method that sends generated ones, for instance --preset lq."
         )
 
 

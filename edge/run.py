@@ -19,7 +19,7 @@ from edge.config import OFFICIAL, Config
 from edge.gan import Generator
 from edge.images.local_images import LocalImages, check_same_images, local_images
 from edge.learning import FEWEST_PAIRS, card_of, kept_student, step_2, what_was_learnt
-from edge.methods import method_of
+from edge.methods import check_consent, method_of
 from edge.official.deprivatization import deprivatize as deprivatize_officially
 from edge.official.distillation import distill as distill_officially
 from edge.planning.plan import UNMETERED, check_budget, make_plan
@@ -44,13 +44,15 @@ def run(
     *,
     real_time: bool = False,
     timing: bool = False,
+    send_private: bool = False,
 ) -> dict[str, Any]:
     """Distil `teacher` into a student in the folder `out`; returns what `results.json` holds.
 
     Nothing is written before it is sure that the run can be paid. A finished run is not touched. The `link` that the
     teacher is behind is written down with the results; it may be another one at every start.
     So is what was predicted at the first start; in `real_time` the link's seconds are waited for, and with `timing`
-    some steps are timed, so that seconds are predicted too.
+    some steps are timed, so that seconds are predicted too. Only with `send_private` are a folder's images sent, by
+    the rivals that send them.
 
     Raises:
         MekdError: whatever was wrong; the same call goes on from there.
@@ -60,6 +62,7 @@ def run(
     folder.check(config)
     if folder.finished():
         return folder.results()
+    check_consent(config, granted=send_private)
     with counted() as first_contact:
         metadata, usage = teacher.metadata(), teacher.usage()
     check_budget(config, usage, folder.asked(), started=folder.config_file.exists())
@@ -151,6 +154,7 @@ def _fill_pool(
     generator: Generator | None, local: LocalImages, oracle: Oracle, queries: int, config: Config, watcher: Watcher
 ) -> TransferSet | None:
     """Ask as the method asks; what the student is to learn from, where that is not the answers themselves."""
+    method = method_of(config)
     stages = (EARLY_STAGE if number == 1 else f"{EARLY_STAGE} {number}" for number in itertools.count(1))
 
     def early(pairs: TransferSet) -> nn.Module:
@@ -158,17 +162,16 @@ def _fill_pool(
         return distillation.distill(
             pairs,
             None,
-            early_config(config),
+            early_config(config, method.early_share),
             classes=local.classes,
             augmentation=local.augmentation,
             stage=next(stages),
             watcher=watcher,
         )[0]
 
-    method = method_of(config)
-    if method.learns_between and oracle.queries(distillation.STAGE) == queries:
-        return None  # all that was chosen is answered
-    return method.fill_pool(Asker(local, generator, queries, config, oracle.ask, early))
+    if method.early_share and oracle.answered(distillation.STAGE) == queries:
+        return None  # all that was chosen
+    return method.fill_pool(Asker(local, generator, queries, config, oracle.ask, watcher, early))
 
 
 def _official_step_2(

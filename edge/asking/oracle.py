@@ -89,6 +89,10 @@ class Oracle:
         """Where this oracle is in `stage`, to be kept and restored with the state of what learns from it."""
         return Place(self._steps, stage)
 
+    def answered(self, stage: str) -> int:
+        """Images of `stage` that have an answer, those included that were paid for before."""
+        return sum(len(request.images) for request in self._journal.answered(stage))
+
     def queries(self, stage: str | None = None) -> int:
         """Images paid for in `stage`, or in all stages."""
         return self._journal.queries(stage)

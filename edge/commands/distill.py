@@ -1,8 +1,12 @@
 """`mekd-edge distill`."""
 
+from typing import Annotated
+
+import typer
 from rich.markup import escape
 
 from edge.commands.options import (
+    TEACHER,
     Json,
     LinkName,
     Out,
@@ -27,6 +31,14 @@ def distill(
     told: Told,
     link: LinkName = None,
     real_time: RealTime = False,
+    send_private_images: Annotated[
+        bool,
+        typer.Option(
+            "--send-private-images",
+            help="Let the images of a folder leave this device, to the server, as some rivals want it.",
+            rich_help_panel=TEACHER,
+        ),
+    ] = False,
     *,
     out: Out,
     quiet: Quiet = False,
@@ -52,7 +64,17 @@ def distill(
         Display(console, config.budget, quiet=quiet) as display,
     ):
         watcher = display.watcher(stop)
-        results = run(config, teacher, out, data_root, watcher, behind, real_time=real_time, timing=True)
+        results = run(
+            config,
+            teacher,
+            out,
+            data_root,
+            watcher,
+            behind,
+            real_time=real_time,
+            timing=True,
+            send_private=send_private_images,
+        )
     show(results, run_table(results), as_json=json, quiet=quiet)
     if not quiet and not json:
         console.print(f"Student written to {escape(str(out / 'student.safetensors'))}.", soft_wrap=True)

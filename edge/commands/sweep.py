@@ -123,7 +123,7 @@ def sweep(
     from edge.sweep.display import SweepDisplay
     from edge.sweep.grid import read_sweep
     from edge.sweep.results import Rows
-    from edge.sweep.sweep import plan_sweep, run_sweep, served
+    from edge.sweep.sweep import check_keys, plan_sweep, run_sweep, served
 
     axes = {
         "methods": method,
@@ -134,7 +134,11 @@ def sweep(
         "seeds": seed,
         "teachers": dict(map(_dataset_and_file, teacher or [])) or None,
     }
+    if address is not None and (teacher or not server):
+        raise InvalidConfig("Machines of a cluster do not see a teacher that is served here. Use --server URL.")
+    out, data_root = out.resolve(), data_root and data_root.resolve()  # workers may have another working folder
     wanted = read_sweep(config, given({name: value or None for name, value in axes.items()}))
+    Rows(out).check_parquet()
     plan = plan_sweep(wanted, out, data_root)
     if not quiet:
         for cell, reason in plan.refused.items():
@@ -157,10 +161,14 @@ def sweep(
         served(wanted, out, data_root, server=server, link=the_link(link, real_time=False), **keys) as place,
         SweepDisplay(console, len(plan.open), at_once, quiet=quiet) as display,
     ):
-        run_sweep(wanted, plan, place, runner, display, stop)
+        check_keys(plan, place)
+        failed = run_sweep(wanted, plan, place, runner, display, stop)
     Rows(out).write_parquet()
     if not quiet:
         console.print(f"Rows written to {escape(str(Rows(out).path))}.", soft_wrap=True)
+    if failed:
+        console.print(f"{failed} students could not be made; the same command tries them again.", soft_wrap=True)
+        raise typer.Exit(1)
 
 
 def _dataset_and_file(text: str) -> tuple[str, Path]:

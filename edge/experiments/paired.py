@@ -20,6 +20,7 @@ import typer
 from edge.leaderboard.differences import difference
 from edge.leaderboard.rows import Row, read_rows
 from shared import command_line
+from shared.errors import InvalidConfig
 
 HEADER = "| response, queries | method | accuracy | n | against {} |"
 
@@ -31,6 +32,9 @@ def paired(
 ) -> None:
     """Print a Markdown table: a row per response, number of queries and method."""
     rows = read_rows(files)
+    if len(settings := {row.setting for row in rows}) > 1:
+        listed = "; ".join(sorted(" / ".join(setting) for setting in settings))
+        raise InvalidConfig(f"These are rows of several datasets, teachers or students, a table each: {listed}.")
     print("\n".join(budgets_table(rows) if by_budget else table(rows, against)))  # noqa: T201 - its product
 
 

@@ -1,8 +1,8 @@
 """The images of this device: what the edge may look at, by what the config names.
 
 Of a named dataset the edge sees its own part without labels, and the test part only to report. A folder of image
-files is the device's own: never sent, never copied into the run, and its subfolders' names are not looked at. Its
-path is no part of the config; what makes it the same run is the digest of its images.
+files is the device's own: sent only with leave, by methods that are made so, and copied nowhere else; its subfolders'
+names are not looked at. Its path is no part of the config; what makes it the same run is the digest of its images.
 
 Shapes: N images, C channels, H height, W width.
 """

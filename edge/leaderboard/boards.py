@@ -35,8 +35,8 @@ class Cell:
     @property
     def bytes(self) -> float | None:
         """Mean of the bytes up and down together."""
-        both = mean(row.bytes_up + row.bytes_down for row in self.ok)
-        return both.mean if both else None
+        up, down = self.mean("bytes_up"), self.mean("bytes_down")
+        return up.mean + down.mean if up and down else None
 
     @property
     def queries(self) -> float | None:

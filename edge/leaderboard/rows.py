@@ -55,12 +55,13 @@ class Row(BaseModel):
     queries_by_stage: Annotated[dict[str, NonNegativeInt], BeforeValidator(_unpacked)] = {}
     paid: NonNegativeInt = 0
     """Queries that this row paid itself; one that replays a shared transfer set pays nothing."""
-    bytes_up: NonNegativeInt = 0
-    bytes_down: NonNegativeInt = 0
+    bytes_up: NonNegativeInt | None = None
+    bytes_down: NonNegativeInt | None = None
+    """None where the server's bytes are not known."""
     link_seconds: Amount | None = None
     """On a simulated link."""
     seconds: Amount = 0.0
-    """Of the whole run."""
+    """Of the run, without a generator that several runs share; of a replay those of step 2."""
     accuracy: Share | None = None
     fidelity: Share | None = None
     """Share of the test images where student and teacher name the same class."""

@@ -187,7 +187,8 @@ def _step_2(config: Config, plan: Plan, local: LocalImages, times: StepTimes | N
     first, *later = method.rounds(config, queries, len(local.images), local.classes)
     if times is None:
         return [(0.0, size) for size in (first, *later)]
-    early = early_config(config).distillation.steps * times.early_student if method.learns_between else 0.0
+    early = early_config(config, method.early_share).distillation.steps * times.early_student
+    early *= method.early_share > 0
     grafted = config.budget * times.generation if step.image_weight > 0 else 0.0
     looks = math.ceil(step.steps / step.evaluate_every)
     training = step.steps * times.distillation + looks * times.selection

@@ -25,6 +25,7 @@ from edge.transfer_set.journal import Images, TransferSet
 from shared import seeding
 
 ROUNDS = 3
+EARLY_SHARE = 0.5
 WEIGHTS = tuple(np.arange(0.30, 0.71, 0.04).round(2).tolist())
 CANDIDATES = 5
 """Pairs looked at for each that is asked about."""
@@ -32,7 +33,7 @@ CANDIDATES = 5
 
 def sizes(queries: int, images: int) -> list[int]:
     """Questions about real images, of which there are `images`, and of the rounds after it."""
-    real = min(images, -(-queries // 2))
+    real = min(images, max(2, -(-queries // 2)))
     return [real, *evenly(queries - real, ROUNDS)]
 
 

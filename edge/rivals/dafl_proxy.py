@@ -25,18 +25,21 @@ from edge.asker import Asker, evenly
 from edge.deprivatization import descend, generate
 from edge.distillation import STAGE
 from edge.gan import Generator
+from edge.training import Training
 from edge.transfer_set.journal import Images, TransferSet
 from shared import compute, seeding
 
-ROUNDS = 4
+ROUNDS = 16
+EARLY_SHARE = 1 / 8
+"""Many rounds with a proxy that has learnt little were better than few with one that has learnt more."""
 ENTROPY_WEIGHT = 5.0
 LEARNING_RATE = 1e-3
 """Adam's. The released 0.2 turns the generator's images into noise at once."""
 
 
 def sizes(queries: int) -> list[int]:
-    """Questions by round."""
-    return evenly(queries, ROUNDS)
+    """Questions by round, at least two."""
+    return evenly(queries, max(1, min(ROUNDS, queries // 2)))
 
 
 def generator_loss(logits_BK: torch.Tensor) -> torch.Tensor:
@@ -60,9 +63,14 @@ def fill_pool(asker: Asker) -> None:
         if pairs is not None:
             proxy = asker.learn(pairs).eval().requires_grad_(False)
             generator.train()
-            for step in range(steps):
-                z_BK = _latents(config.deprivatization.batch, asker, "step", number, step)
-                descend(adam, generator_loss(proxy(generator(z_BK))))
+
+            def step(done: int) -> dict[str, float]:
+                z_BK = _latents(config.deprivatization.batch, asker, "step", number, done)
+                loss = generator_loss(proxy(generator(z_BK)))
+                descend(adam, loss)
+                return {"L_G": loss.item()}
+
+            Training(f"data-free generator {number}", {}, None, asker.watcher).run(steps, step)
         return generate(generator.eval(), _latents(rounds[number], asker, "round", number))
 
     asker.in_rounds(rounds, choose)

@@ -6,13 +6,13 @@ and points on the way from one to another.
     d_j = distance from x, of class c, to where the teacher begins to say j, on the way to an image of class j
     l_j = 1 / d_j  for j != c,   l_c = sum_j l_j;   the soft label of x is softmax(l)
 
-Distances are L2 norms of images in [-1, 1]. Half of the budget asks for the classes of real images; the other half
-walks: for as many of them as it pays, halving the way to the nearest image of every other class `STEPS` times. The
-others get the paper's cheaper form, the distance to the nearest image of the class itself, times the share of the
-way at which the walks met the boundary. The paper's walks take hundreds of queries per class and image, and its
-minimal boundary distances, which look for a shorter way from there by zeroth-order gradients, thousands: neither is
-to be had for the budgets that are compared here. The code released with MEKD clamps images in [-1, 1] to [0, 1], and
-takes the true labels of the images for c; here c is the teacher's.
+Distances are L2 norms of images in [-1, 1]. Half of the budget, and what no walk can use, asks for the classes of
+real images. The rest walks: for as many of them as it pays, halving the way to the nearest image of every other class
+`STEPS` times. The others get the paper's cheaper form, the distance to the nearest image of the class itself, times
+the share of the way at which the walks met the boundary. The paper's walks take hundreds of queries per class and
+image, and its minimal boundary distances, which look for a shorter way from there by zeroth-order gradients,
+thousands: neither is to be had for the budgets that are compared here. The code released with MEKD clamps images in
+[-1, 1] to [0, 1], and takes the true labels of the images for c; here c is the teacher's.
 
 Shapes: N images, K classes, W walks, C channels, H height, W width.
 """
@@ -37,8 +37,8 @@ Whole = NDArray[np.int64]
 
 def sizes(queries: int, images: int, classes: int) -> list[int]:
     """Questions for classes, and at most how many at every step of the walks."""
-    labelled = min(images, -(-queries // 2))
-    walks = (queries - labelled) // (STEPS * (classes - 1)) * (classes - 1)
+    walks = (queries - min(images, -(-queries // 2))) // (STEPS * (classes - 1)) * (classes - 1)
+    labelled = min(images, queries - walks * STEPS)
     return [labelled, *([walks] * STEPS if walks else [])]
 
 
@@ -49,7 +49,7 @@ def fill_pool(asker: Asker) -> TransferSet:
     real = asker.ask(kd.drawn(local, labelled, asker.config.seed))
     label_N = np.asarray(real.answers, np.int64)
     nearest_NK, distance_NK = nearest_of_every_class(real.images, label_N, local.classes)
-    if steps:
+    if steps and len(real) == labelled:  # else the key's budget was spent elsewhere meanwhile
         walkers, share_WK = _walk(asker, real.images, label_N, nearest_NK, steps[0] // (local.classes - 1))
         met = np.isfinite(share_WK)
         share_NK = np.full_like(distance_NK, share_WK[met].mean() if met.any() else 1.0)

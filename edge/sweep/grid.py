@@ -19,15 +19,22 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, model_validator
 
 from edge.config import RECIPES, Config, Section, checked, merge, parse, read_toml
 from edge.images.local_images import LocalImages
 from edge.methods import check_images, check_response
 from edge.presets import named
 from shared.errors import InvalidConfig
+
+RECIPE = ("optimizer", "learning_rate", "weight_decay", "steps", "batch", "temperature", "label_smoothing", "tilt")
+"""What makes a student's recipe, of step 2."""
+AXES = ("dataset", "budget", "response", "student", "seed")
+"""Fields of the config that are axes of the grid."""
+VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""As folders and keys are named."""
 
 
 class Sweep(Section):
@@ -49,8 +56,15 @@ class Sweep(Section):
     """By dataset, the checkpoint of a teacher that is served on this machine while the sweep runs."""
     config: dict[str, Any] = Field(default={})
     """Fields of the config, over the datasets' recipes and below the presets."""
-    variants: dict[str, dict[str, Any]] = Field(default={})
+    variants: dict[Annotated[str, Field(pattern=VARIANT_NAME)], dict[str, Any]] = Field(default={})
     """By name, the `preset` that it is and the fields of the config that it changes."""
+
+    @model_validator(mode="after")
+    def _axes_are_no_settings(self) -> Self:
+        for section in (self.config, *self.variants.values()):
+            if axes := sorted(section.keys() & set(AXES)):
+                raise ValueError(f"'{axes[0]}' is an axis of the grid: write it as {axes[0]}s = [...], at the top")
+        return self
 
 
 @dataclass(frozen=True)
@@ -98,15 +112,21 @@ def config_of(cell: Cell, sweep: Sweep) -> Config:
         preset = named(changes.pop("preset"))
     except KeyError:
         raise InvalidConfig(f"Variant '{cell.method}' names no preset. Add the line: preset = \"pool\"") from None
-    recipe = RECIPES.get(cell.dataset, Config)()
-    base = parse(merge(recipe.model_dump(), {"dataset": cell.dataset} | sweep.config))
-    asked = {name: getattr(cell, name) for name in ("budget", "response", "student", "seed")}
-    return parse(merge(preset(base).model_dump(), changes | asked))
+    asked = {name: getattr(cell, name) for name in AXES}
+    return parse(merge(preset(_base(cell.dataset, sweep)).model_dump(), changes | asked))
 
 
-def preset_of(cell: Cell, sweep: Sweep) -> str:
-    """Name of the preset that the cell's method is, or is a variant of."""
-    return str(sweep.variants.get(cell.method, {}).get("preset", cell.method))
+def track_of(config: Config, sweep: Sweep) -> str:
+    """A where the student learns by the recipe that all methods share, B where it has one of its own."""
+    shared = _base(config.dataset, sweep)
+    same = all(getattr(config, name) == getattr(shared, name) for name in ("shift", "flip"))
+    ours, theirs = config.distillation, shared.distillation
+    return "A" if same and all(getattr(ours, name) == getattr(theirs, name) for name in RECIPE) else "B"
+
+
+def _base(dataset: str, sweep: Sweep) -> Config:
+    recipe = RECIPES.get(dataset, Config)()
+    return parse(merge(recipe.model_dump(), {"dataset": dataset} | sweep.config))
 
 
 def sorted_out(sweep: Sweep, local: dict[str, LocalImages]) -> tuple[dict[Cell, Config], dict[Cell, str]]:

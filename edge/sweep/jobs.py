@@ -7,7 +7,7 @@ without a query, so runs with the same step 1 share one.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -35,14 +35,16 @@ class Job:
         return self.config.budget if self.leader is None else 0
 
 
-def plan_jobs(configs: Mapping[Cell, Config], local: Mapping[str, LocalImages]) -> list[Job]:
-    """A job per cell, leaders before those that learn from their answers."""
+def plan_jobs(
+    configs: Mapping[Cell, Config], local: Mapping[str, LocalImages], made: Collection[str] = ()
+) -> list[Job]:
+    """A job per cell, leaders before those that learn from their answers; what was `made` leads if it can."""
     groups: dict[Any, list[Cell]] = defaultdict(list)
     for cell, config in configs.items():
         groups[_questions(cell, config, local[cell.dataset])].append(cell)
     leading, following = [], []
     for group in groups.values():
-        leader = max(group, key=lambda cell: _comes_first(cell, configs[cell]))
+        leader = max(group, key=lambda cell: _comes_first(cell, configs[cell], made))
         leading.append(Job(leader, configs[leader], generator=_generator(leader, configs[leader])))
         following += [Job(cell, configs[cell], leader) for cell in group if cell != leader]
     return leading + following
@@ -59,17 +61,20 @@ def _questions(cell: Cell, config: Config, local: LocalImages) -> Any:
     rounds = method.rounds(config, config.budget, len(local.images), local.classes)
     if not method.replayed or len(rounds) > 1 or config.im_queries:
         return cell  # chosen by what was answered before, or by the budget
-    changes = (config.shift, config.flip, config.distillation.tilt) if method.changes_images else None
-    return cell.dataset, cell.seed, method.questions, _step_1(config), changes
+    if method.changes_images and config.budget > len(local.images):
+        return cell  # copies may be equal, and a prefix of the distinct ones is not one of the questions
+    changes = (config.shift, config.flip) if config.has_step_1 or method.changes_images else None
+    tilt = config.distillation.tilt if method.changes_images else None
+    return cell.dataset, cell.seed, method.questions, _step_1(config), changes, tilt
 
 
 def _step_1(config: Config) -> str | None:
     return json.dumps(config.deprivatization.model_dump()) if config.has_step_1 else None
 
 
-def _comes_first(cell: Cell, config: Config) -> tuple[bool, int, bool]:
+def _comes_first(cell: Cell, config: Config, made: Collection[str]) -> tuple[bool, int, bool, bool]:
     """Soft answers tell classes too; and what may be changed in training is known of a run without own settings."""
-    return cell.response == "soft", cell.budget, config.shift is None
+    return cell.response == "soft", cell.budget, config.shift is None and config.flip is None, cell.name in made
 
 
 def _generator(cell: Cell, config: Config) -> str | None:

@@ -3,6 +3,7 @@
 The teacher is asked about them once for all students, with a key of its own: its queries are visible, and no run's.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from edge.evaluation import IMAGES_PER_REQUEST, STAGE, nearness
 from edge.planning.plan import largest_request
 from edge.run_folder import RunFolder
 from edge.training import Watcher
-from edge.transfer_set.journal import Images, Journal
+from edge.transfer_set.journal import Images, Journal, TransferSet
 from shared import metrics
 from shared.datasets import Labelled
 from shared.errors import BudgetTooSmall
@@ -58,10 +59,20 @@ def measured(folder: RunFolder, test: Labelled, answers: Path) -> dict[str, Any]
         "calibration_error": metrics.calibration_error(logits_NK, label_N),
     }
     nothing = {"teacher_accuracy": None, "fidelity": None, "kl_nats": None}
-    if not answers.exists():
+    answered = _complete(answers, len(label_N))
+    if answered is None:
         return found | nothing
-    with Journal(answers) as journal:
-        answered = journal.transfer_set(STAGE)
     teacher_N = labels(torch.from_numpy(np.array(answered.answers)), answered.output)
     accuracy = {"teacher_accuracy": (teacher_N == label_N).double().mean().item()}
-    return found | nothing | accuracy | nearness(logits_NK, answered)
+    measures = found | nothing | accuracy | nearness(logits_NK, answered)
+    return {name: value if value is None or math.isfinite(value) else None for name, value in measures.items()}
+
+
+def _complete(path: Path, images: int) -> TransferSet | None:
+    """The teacher's answers to all test images; None where one is missing."""
+    if not path.exists():
+        return None
+    with Journal(path) as journal:
+        if sum(len(request.images) for request in journal.answered(STAGE)) < images:
+            return None
+        return journal.transfer_set(STAGE)

@@ -18,6 +18,9 @@ from edge.run_folder import RunFolder
 from edge.stopping import StopRequest
 from edge.sweep.grid import Cell
 
+LONGEST_NAME = 64
+"""Of a key."""
+
 
 @dataclass(frozen=True)
 class Cloud:
@@ -35,7 +38,7 @@ class Cloud:
 
     def key_of_run(self, name: str, queries: int, policy: str) -> SecretStr:
         """The key of a run; one of its own has exactly its budget and sees no more than it needs."""
-        return self.key or self._made(name, queries, policy)
+        return self._made(name, queries, policy) if self.key is None else self.key
 
     def key_of_tests(self, images: int) -> SecretStr | None:
         """The key that asks about the test images, if they are to be asked about."""
@@ -46,7 +49,9 @@ class Cloud:
     def _made(self, name: str, queries: int, policy: str) -> SecretStr:
         assert self.teacher is not None, "without a key, the server is ours"
         assert self.ledger is not None, "without a key, the server is ours"
-        return LocalCloud(self.teacher, self.ledger).create_key(name.replace("/", "_"), queries, policy)
+        return LocalCloud(self.teacher, self.ledger).create_key(
+            name.replace("/", "_")[-LONGEST_NAME:], queries, policy
+        )
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,15 @@
 
 import json
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import edge
 from edge.config import Config
 from edge.methods import method_of
-from edge.presets import has_own_recipe
 from edge.sweep.grid import Cell
 from shared.checkpoints import write_atomically
 from shared.errors import InvalidCheckpoint, InvalidConfig
@@ -32,7 +32,7 @@ class Rows:
             InvalidCheckpoint: a line that is no row.
         """
         rows: dict[str, dict[str, Any]] = {}
-        for number, line in enumerate(self.path.read_text().splitlines() if self.path.exists() else [], 1):
+        for number, line in enumerate(self._whole_lines(), 1):
             try:
                 row = json.loads(line)
                 rows[Cell(row["method"], *(row[name] for name in _AXES)).name] = row
@@ -42,23 +42,27 @@ class Rows:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row; it is on the disk when this returns."""
+        lines = self._whole_lines()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        write_atomically(self.path, "".join(line + "\n" for line in [*lines, json.dumps(row)]).encode())
 
-    def write_parquet(self) -> None:
-        """Write all rows once more, as Parquet.
+    def _whole_lines(self) -> list[str]:
+        return self.path.read_text().splitlines() if self.path.exists() else []
+
+    def check_parquet(self) -> None:
+        """Refuse to begin what could not end.
 
         Raises:
-            InvalidConfig: pyarrow, which writes it, is not installed.
+            InvalidConfig: pyarrow, which writes Parquet, is not installed.
         """
-        try:
-            import pyarrow as pa  # only sweeps need it
-            from pyarrow import parquet
-        except ImportError:
-            raise InvalidConfig(
-                f'The rows are in {self.path}. To have them as Parquet too: pip install "mekd[sweep]".'
-            ) from None
+        if find_spec("pyarrow") is None:
+            raise InvalidConfig('A sweep writes its rows as Parquet too: pip install "mekd[sweep]".')
+
+    def write_parquet(self) -> None:
+        """Write all rows once more, as Parquet."""
+        import pyarrow as pa  # only sweeps need it
+        from pyarrow import parquet
+
         flat = [
             {name: json.dumps(value) if name in NESTED else value for name, value in row.items()}
             for row in self.read().values()
@@ -71,25 +75,26 @@ class Rows:
 _AXES = ("dataset", "student", "response", "budget", "seed")
 
 
-def row_of(cell: Cell, preset: str, teacher: str, made: dict[str, Any]) -> dict[str, Any]:
+def row_of(cell: Cell, track: str, teacher: str, made: dict[str, Any]) -> dict[str, Any]:
     """The row of a cell that succeeded; `made` is what `edge.sweep.work.make_student` returned."""
     return (
-        _cell(cell, preset, teacher)
+        _cell(cell, track, teacher)
         | {"status": "ok", "error": None}
         | made
         | {"software": {**made["software"], "commit": commit()}}
     )
 
 
-def failed_row(cell: Cell, preset: str, teacher: str, config: Config, error: str) -> dict[str, Any]:
-    """The row of a cell that failed."""
+def failed_row(cell: Cell, track: str, teacher: str, config: Config, asked: int, error: str) -> dict[str, Any]:
+    """The row of a cell that failed, after it had asked about so many images."""
     nothing = ("accuracy", "fidelity", "kl_nats", "calibration_error", "teacher_accuracy", "link_seconds")
-    zero = ("queries", "paid", "bytes_up", "bytes_down", "test_images")
+    zero = ("bytes_up", "bytes_down", "test_images")
     return (
-        _cell(cell, preset, teacher)
+        _cell(cell, track, teacher)
         | {"status": "failed", "error": error, "seconds": 0.0, "queries_by_stage": {}}
         | dict.fromkeys(nothing)
         | dict.fromkeys(zero, 0)
+        | {"queries": asked, "paid": asked}
         | {"sends": method_of(config).sends, "config": config.model_dump()}
         | {"software": {"commit": commit()}, "hardware": {}}
     )
@@ -114,13 +119,5 @@ def commit() -> str | None:
         return None
 
 
-def _cell(cell: Cell, preset: str, teacher: str) -> dict[str, Any]:
-    track = "B" if has_own_recipe(preset) else "A"
+def _cell(cell: Cell, track: str, teacher: str) -> dict[str, Any]:
     return {"method": cell.method, "track": track, "teacher": teacher} | {name: getattr(cell, name) for name in _AXES}
-
-
-def paid_and_saved(rows: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
-    """Queries that rows have paid, and that they would have paid more had each asked for itself."""
-    listed = list(rows)
-    paid = sum(row["paid"] for row in listed)
-    return paid, sum(row["queries"] for row in listed) - paid

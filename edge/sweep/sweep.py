@@ -4,6 +4,7 @@ with served(sweep, place...) as place:
     run_sweep(sweep, place, LocalEngine(), ...)
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,20 +13,21 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from edge.asking.client import TeacherClient
 from edge.asking.link import Link
-from edge.config import Config
 from edge.experiments.local_cloud import LocalCloud
 from edge.images.local_images import LocalImages
+from edge.run_folder import RunFolder
 from edge.sweep import work
 from edge.sweep.display import SweepDisplay
 from edge.sweep.engine import Engine
-from edge.sweep.grid import Cell, Sweep, preset_of, sorted_out
+from edge.sweep.grid import Cell, Sweep, sorted_out, track_of
 from edge.sweep.jobs import Job, generators, plan_jobs
 from edge.sweep.place import Cloud, Place
 from edge.sweep.results import Rows, done, failed_row, row_of
 from edge.sweep.tasks import Outcome, Task
-from shared import datasets
-from shared.errors import InvalidConfig
+from shared import architectures, datasets
+from shared.errors import BudgetTooSmall, InvalidConfig
 
 TEACHER = "teacher of "
 """Begins the names of the tasks that meet one."""
@@ -58,12 +60,21 @@ def plan_sweep(sweep: Sweep, out: Path, data_root: Path | None) -> SweepPlan:
 
     Raises:
         UnknownDataset: no such dataset, or its files are not there.
-        InvalidConfig: as `edge.sweep.grid.sorted_out`.
+        InvalidConfig: as `edge.sweep.grid.sorted_out`; or no such student.
+        RunMismatch: `out` holds a run of one of the cells with another config.
     """
     local = {name: _local(name, data_root) for name in sweep.datasets}
+    for images, student in itertools.product(local.values(), sweep.students):
+        architectures.build(student, channels=images.image_shape[0], classes=images.classes)
     possible, refused = sorted_out(sweep, local)
-    jobs, rows = plan_jobs(possible, local), Rows(out).read()
-    return SweepPlan(jobs, refused, [job for job in jobs if not done(rows.get(job.cell.name), job.config)])
+    rows = Rows(out).read()
+    made = {cell.name for cell, config in possible.items() if done(rows.get(cell.name), config)}
+    jobs = plan_jobs(possible, local, made)
+    to_do = [job for job in jobs if job.cell.name not in made]
+    for job in to_do:
+        if job.leader is None:
+            RunFolder(out / job.cell.name).check(job.config)
+    return SweepPlan(jobs, refused, to_do)
 
 
 @contextmanager
@@ -112,14 +123,16 @@ def run_sweep(
     engine: Engine,
     display: SweepDisplay,
     should_stop: Callable[[], bool],
-) -> None:
-    """Make what is open, and write a row for each.
+) -> int:
+    """Make what is open, and write a row for each; how many could not be made.
 
     Raises:
         Stopped: the same call goes on from there.
     """
     rows, jobs = Rows(place.out), {job.cell.name: job for job in plan.open}
+    good = {name for name, row in rows.read().items() if row["status"] == "ok"}
     teachers: dict[str, str] = {}
+    failed: set[str] = set()
 
     def on_outcome(outcome: Outcome) -> None:
         job = jobs.get(outcome.name)
@@ -128,11 +141,15 @@ def run_sweep(
                 teachers[outcome.name.removeprefix(TEACHER)] = outcome.value
             display.prepared(outcome.name, outcome.error)
             return
-        row = _row(sweep, job.cell, job.config, teachers, outcome)
-        rows.add(row)
+        row = _row(sweep, job, teachers, outcome, place)
+        # Who never met the teacher is no row's; and what was made before does not become worse by a failure now.
+        if job.cell.dataset in teachers and (outcome.error is None or job.cell.name not in good):
+            rows.add(row)
+        failed.update([job.cell.name] if outcome.error else [])
         display.made(outcome.name, row)
 
     engine.run(tasks(plan, place), display.started, on_outcome, should_stop)
+    return len(failed)
 
 
 def tasks(plan: SweepPlan, place: Place) -> list[Task]:
@@ -155,11 +172,33 @@ def tasks(plan: SweepPlan, place: Place) -> list[Task]:
     return meet + prepare + students
 
 
-def _row(sweep: Sweep, cell: Cell, config: Config, teachers: Mapping[str, str], outcome: Outcome) -> dict[str, Any]:
-    preset, teacher = preset_of(cell, sweep), teachers.get(cell.dataset, "unknown")
+def check_keys(plan: SweepPlan, place: Place) -> None:
+    """Refuse what the key that all runs share cannot pay; keys of our own have what they need.
+
+    Raises:
+        BudgetTooSmall: says what is needed and what is left.
+        ApiError, Unreachable: the server refuses the key, or is away.
+    """
+    for dataset, cloud in place.clouds.items():
+        if cloud.key is None:
+            continue
+        leaders = [job for job in plan.open if job.leader is None]
+        needed = sum(job.config.budget - place.folder(job.cell).asked() for job in leaders)
+        with TeacherClient(cloud.url, cloud.key) as teacher:
+            usage = teacher.usage()
+        if usage and needed > usage.remaining:
+            raise BudgetTooSmall(
+                f"The sweep of '{dataset}' needs {needed} queries, key '{usage.client}' has {usage.remaining} of "
+                f"{usage.budget} left. Take smaller or fewer budgets, seeds or methods, or have its budget raised."
+            )
+
+
+def _row(sweep: Sweep, job: Job, teachers: Mapping[str, str], outcome: Outcome, place: Place) -> dict[str, Any]:
+    track, teacher = track_of(job.config, sweep), teachers.get(job.cell.dataset, "unknown")
     if outcome.error is not None:
-        return failed_row(cell, preset, teacher, config, outcome.error)
-    return row_of(cell, preset, teacher, outcome.value)
+        asked = place.folder(job.cell).asked() if job.leader is None else 0
+        return failed_row(job.cell, track, teacher, job.config, asked, outcome.error)
+    return row_of(job.cell, track, teacher, outcome.value)
 
 
 def _local(name: str, data_root: Path | None) -> LocalImages:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import SecretStr
+
 from edge import deprivatization
 from edge.asking.client import TeacherClient
 from edge.config import Config
@@ -16,9 +18,10 @@ from edge.run_folder import RunFolder
 from edge.stopping import StopRequest, stop_on_signal
 from edge.sweep.jobs import Job
 from edge.sweep.measuring import ask_about_tests, measured
-from edge.sweep.place import Place
+from edge.sweep.place import Cloud, Place
 from edge.training import Watcher
 from shared import checkpoints, datasets
+from shared.errors import BudgetTooSmall
 from shared.protocol import ModelMetadata
 
 
@@ -45,7 +48,7 @@ def meet_teacher(place: Place, dataset: str) -> str:
     """Ask the teacher its name, and once for all students about the test images, with a key for that."""
     test, cloud = datasets.load(dataset, place.data_root).test, place.clouds[dataset]
     key = cloud.key_of_tests(len(test.images))
-    with stop_on_signal() as stop, place.teacher(dataset, key or cloud.key_of_run("", 0, ""), stop, 0) as teacher:
+    with stop_on_signal() as stop, place.teacher(dataset, _any(key, cloud), stop, 0) as teacher:
         if key is not None:
             ask_about_tests(teacher, test.images, place.test_answers(dataset), Watcher(should_stop=stop))
         return teacher.metadata().name
@@ -64,6 +67,7 @@ def make_student(place: Place, job: Job) -> dict[str, Any]:
     with stop_on_signal() as stop, place.teacher(dataset, key, stop, job.config.seed) as teacher:
         if job.leader is None:
             _ask(place, job, folder, teacher, stop)
+            _check_not_cut_short(job, folder, teacher)
             traffic = _traffic_of(folder.results())
         else:
             _replay(place, job, folder, stop)
@@ -78,7 +82,7 @@ def make_student(place: Place, job: Job) -> dict[str, Any]:
         "seconds": round(sum(took["seconds"] for took in results["stages"].values()), 1),
         **measured(folder, datasets.load(dataset, place.data_root).test, place.test_answers(dataset)),
         "sends": method_of(job.config).sends,
-        "config": results["config"],
+        "config": job.config.model_dump(),
         "software": results["software"],
         "hardware": results["hardware"],
     }
@@ -91,6 +95,16 @@ def _ask(place: Place, job: Job, folder: RunFolder, teacher: TeacherClient, stop
         folder.claim(job.config)
         checkpoints.write_atomically(folder.generator, made)
     run(job.config, teacher, folder.path, place.data_root, Watcher(should_stop=stop), place.link)
+
+
+def _check_not_cut_short(job: Job, folder: RunFolder, teacher: TeacherClient) -> None:
+    """A run learns from what a spent key had left; in a comparison it would stand for more than it had."""
+    asked, usage = folder.asked(), teacher.usage()
+    if usage and usage.remaining == 0 and asked < job.config.budget:
+        raise BudgetTooSmall(
+            f"The key ended after {asked} of {job.config.budget} queries: other runs spend it too. Have its budget "
+            f"raised, remove {folder.path}, and start the sweep again."
+        )
 
 
 def _replay(place: Place, job: Job, folder: RunFolder, stop: StopRequest) -> None:
@@ -121,6 +135,11 @@ def _traffic_foreseen(place: Place, config: Config, teacher: TeacherClient) -> d
 
 def _local(place: Place, config: Config) -> LocalImages:
     return local_images(config, place.data_root, ModelMetadata(name="not asked", inputs=[], outputs=[]))
+
+
+def _any(key: SecretStr | None, cloud: Cloud) -> SecretStr:
+    """A key to ask for the teacher's name with."""
+    return cloud.key_of_run("", 0, "") if key is None else key
 
 
 def _no_questions(stage: str, images: object) -> Any:

@@ -90,7 +90,7 @@ def test_the_early_student_has_two_answers_at_least(queries: int, drawn: int) ->
 
 
 def test_the_early_student_learns_half_as_long_and_from_the_answers_alone() -> None:
-    early = early_config(small_config(distillation={"steps": 13, "consistency_weight": 1.0})).distillation
+    early = early_config(small_config(distillation={"steps": 13, "consistency_weight": 1.0}), 0.5).distillation
     assert (early.steps, early.image_weight, early.kl_weight, early.consistency_weight) == (6, 0, 1, 0)
 
 

@@ -15,6 +15,7 @@ from edge.asking.teacher import Reply
 from edge.config import Config
 from edge.evaluation import evaluate
 from edge.images.local_images import LocalImages, local_images, some_images
+from edge.presets import PRESETS
 from edge.report.page import write_report
 from edge.run import run
 from edge.run_folder import RunFolder
@@ -292,3 +293,13 @@ def test_images_to_look_at_come_from_all_over_the_folder(server: LiveServer, min
         some = some_images(config(), mine, SHAPE, count)
         assert some is not None and len(some) <= count and (some == images[::every]).all()
     assert some_images(config(), None, SHAPE, 5) is None
+
+
+def test_a_folders_images_are_sent_only_with_leave(server: LiveServer, mine: Path, tmp_path: Path) -> None:
+    kd = PRESETS["kd"](config(budget=20))
+    with a_client(server) as client:
+        with pytest.raises(InvalidConfig, match="'kd' sends the folder's images.* add --send-private-images"):
+            run(kd, client, tmp_path / "run", mine)
+        assert client.usage().spent == 0 and not (tmp_path / "run").exists()
+        assert run(kd, client, tmp_path / "run", mine, send_private=True)["sends"] == "real"
+        run(PRESETS["noise"](config(budget=20)), client, tmp_path / "noise", mine)

@@ -1,10 +1,13 @@
 """Paired differences against numbers from a table of Student's t."""
 
+from pathlib import Path
+
 import pytest
 
-from edge.experiments.paired import budgets_table, table
+from edge.experiments.paired import budgets_table, paired, table
 from edge.leaderboard.differences import difference
 from edge.leaderboard.rows import Row
+from shared.errors import InvalidConfig
 
 T_2 = 4.302653  # 97.5 % quantile of Student's t with two degrees of freedom
 
@@ -49,6 +52,14 @@ def test_students_are_compared_within_their_response_and_budget() -> None:
         "| soft, 100 | both | 95.00 | 1 | +5.00 |",
         "| soft, 200 | both | 50.00 | 1 |  |",
     ]
+
+
+def test_rows_of_several_students_are_not_mixed(tmp_path: Path) -> None:
+    one = row("pool", 100, 0, 0.9)
+    rows = [one, one.model_copy(update={"student": "resnet20"})]
+    (file := tmp_path / "rows.jsonl").write_text("\n".join(each.model_dump_json() for each in rows))
+    with pytest.raises(InvalidConfig, match="digits / resnet20 / resnet20; digits / resnet20 / resnet8"):
+        paired([file])
 
 
 def test_many_methods_are_told_by_budget_the_best_first() -> None:

@@ -24,8 +24,8 @@ from tests.edge.transfer_set.storing import FreeTeacher, finished_run
 
 FAST = {
     "budget": 400,
-    "distillation": {"steps": 160, "batch": 64, "evaluate_every": 20},
-    "deprivatization": {"steps": 240, "batch": 64, "width": 16},
+    "distillation": {"steps": 120, "batch": 32, "evaluate_every": 24},
+    "deprivatization": {"steps": 150, "batch": 64, "width": 16},
 }
 
 

@@ -11,7 +11,7 @@ from edge.config import Config
 from edge.images.local_images import LocalImages
 from edge.methods import METHODS, method_of
 from edge.presets import PRESETS, lq, pool
-from edge.sweep.grid import Cell, Sweep, cells, config_of, preset_of, read_sweep, sorted_out
+from edge.sweep.grid import Cell, Sweep, cells, config_of, read_sweep, sorted_out, track_of
 from edge.sweep.jobs import Job, generators, plan_jobs
 from shared.errors import InvalidConfig
 from tests.edge.small import digits
@@ -47,7 +47,7 @@ def test_a_variant_is_a_preset_with_other_settings_over_the_recipe(tmp_path: Pat
     same = config.model_copy(update={"distillation": config.distillation.model_copy(update={"image_weight": 0.0})})
     base = Config(budget=30, response="top1", student="resnet20", seed=4)
     steps = base.model_copy(update={"distillation": base.distillation.model_copy(update={"steps": 77})})
-    assert same == pool(steps) and preset_of(cell, sweep) == "pool"
+    assert same == pool(steps)
     assert config_of(Cell("lq", "digits", "resnet8", "soft", 30, 0), sweep) == lq(
         steps.model_copy(update={"response": "soft", "student": "resnet8", "seed": 0})
     )
@@ -59,9 +59,11 @@ def test_a_variant_is_a_preset_with_other_settings_over_the_recipe(tmp_path: Pat
         ("methods = ['pol']", "no preset 'pol'"),
         ("methods = []", "Sweep field 'methods'"),
         ("methods = ['pool']\nbudget = [3]", "Sweep field 'budget'"),
-        ("methods = ['x']\n[variants.x]\nseed = 3", "'x' names no preset"),
+        ("methods = ['x']\n[variants.x]\nshift = 3", "'x' names no preset"),
         ("methods = ['x']\n[variants.x]\npreset = 'pool'\nstep = 3", "'step'"),
         ("methods = ['pool']\n[config.distillation]\nsteps = 0", "'distillation.steps'"),
+        ("methods = ['pool']\n[config]\ndataset = 'mnist'", "'dataset' is an axis of the grid: write it as datasets"),
+        ("methods = ['x/y']\n[variants.'x/y']\npreset = 'pool'", "should match pattern"),
     ],
 )
 def test_a_mistake_is_named_before_anything_begins(document: str, message: str, tmp_path: Path) -> None:
@@ -103,6 +105,36 @@ def test_what_a_leader_may_change_in_training_is_known_to_those_that_learn_from_
     assert jobs["ml soft 50 0"].leader is None and jobs["kd-own soft 50 0"].leader == jobs["ml soft 50 0"].cell
 
 
+def test_a_generator_that_saw_other_changes_makes_other_images() -> None:
+    variants = {"still": {"preset": "pool", "shift": 0}, "mirrored": {"preset": "kd", "flip": True}}
+    jobs = jobs_of(methods=["still", "pool", "mirrored", "kd"], budgets=[50], variants=variants)
+    assert {name for name, job in jobs.items() if job.leader} == {"mirrored soft 50 0"}
+    assert jobs["still soft 50 0"].generator != jobs["pool soft 50 0"].generator
+
+
+def test_what_was_made_before_leads_those_that_are_new() -> None:
+    sweep = Sweep(methods=["dkd", "kd"], budgets=[50])
+    possible, _ = sorted_out(sweep, LOCAL)
+    jobs = plan_jobs(possible, LOCAL, {"digits/resnet8/kd-soft-50-0"})
+    assert [job.cell.method for job in jobs if job.leader is None] == ["kd"]
+
+
+def test_copies_that_may_be_equal_are_not_cut_by_their_number() -> None:
+    jobs = jobs_of(methods=["augmented"], budgets=[400, 600, 1000], responses=["soft", "top1"])
+    assert {name for name, job in jobs.items() if job.leader} == {"augmented top1 400 0"}
+
+
+@pytest.mark.parametrize(
+    ("method", "track"),
+    [("pool", "A"), ("paper", "A"), ("lq", "A"), ("kd", "A"), ("kd-own", "B"), ("official", "B"), ("fast", "B")],
+)
+def test_a_student_with_a_recipe_of_its_own_is_on_another_track(method: str, track: str) -> None:
+    variants = {"fast": {"preset": "pool", "distillation": {"learning_rate": 0.1}}}
+    sweep = Sweep(methods=[method], budgets=[90], variants=variants, config={"distillation": {"steps": 77}})
+    ((_, config),) = sorted_out(sweep, LOCAL)[0].items()
+    assert track_of(config, sweep) == track and config.distillation.steps == 77
+
+
 def test_questions_that_depend_on_answers_or_on_the_budget_are_asked_by_each_for_itself() -> None:
     methods = ["lq", "am", "dafl-proxy", "official", "paper"]
     jobs = jobs_of(methods=methods, budgets=[50, 200], responses=["soft", "top1"])
@@ -113,8 +145,9 @@ def test_questions_that_depend_on_answers_or_on_the_budget_are_asked_by_each_for
 
 
 def test_changed_copies_are_shared_only_where_they_are_changed_in_the_same_way() -> None:
-    jobs = jobs_of(methods=["augmented", "augmented-own"], budgets=[50, 200])
-    assert {job.leader.method for job in jobs.values() if job.leader} == {"augmented", "augmented-own"}
+    variants = {"still": {"preset": "augmented", "shift": 0}}
+    jobs = jobs_of(methods=["augmented", "still"], budgets=[50, 200], variants=variants)
+    assert {job.leader.method for job in jobs.values() if job.leader} == {"augmented", "still"}
     assert sum(job.leader is None for job in jobs.values()) == 2
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,22 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
+from edge.config import merge
 from edge.leaderboard.rows import read_rows
 from edge.run_folder import RunFolder
 from edge.sweep.attempt import attempt
 from edge.sweep.display import SweepDisplay
 from edge.sweep.engine import OnOutcome, OnStart, ShouldStop
 from edge.sweep.grid import Sweep
+from edge.sweep.measuring import measured
 from edge.sweep.results import Rows
 from edge.sweep.schedule import Schedule
-from edge.sweep.sweep import plan_sweep, run_sweep, served
+from edge.sweep.sweep import check_keys, plan_sweep, run_sweep, served
 from edge.sweep.tasks import Outcome, Task
-from shared.errors import InvalidCheckpoint, InvalidConfig
+from edge.transfer_set.journal import Journal
+from shared.errors import BudgetTooSmall, InvalidCheckpoint, InvalidConfig, RunMismatch
 from tests.conftest import LiveServer
-from tests.edge.small import SMALL
+from tests.edge.small import SMALL, whole_digits
 from tests.end_to_end.edge_process import EdgeProcess
 
 CONFIG: dict[str, Any] = {name: SMALL[name] for name in ("deprivatization", "distillation")}
@@ -143,6 +147,52 @@ def test_a_sweep_that_was_killed_goes_on_and_pays_for_nothing_twice(live_server:
     assert read_rows([rows.parquet]) == read_rows([rows.path])
     one = RunFolder(out / "digits/resnet8/kd-soft-80-0").results()["stages"]["distillation"]
     assert one["queries"] == 80
+
+
+def test_a_key_that_cannot_pay_for_all_is_refused_before_anything_is_asked(
+    live_server: LiveServer, tmp_path: Path
+) -> None:
+    key, sweep = live_server.make_key(budget=100), sweep_of(methods=["kd", "pool", "ml"])
+    with (
+        pytest.raises(BudgetTooSmall, match=r"needs 160 queries, key .* has 100 of 100 left"),
+        served(sweep, tmp_path, None, server=live_server.url, key=SecretStr(key)) as place,
+    ):
+        check_keys(plan_sweep(sweep, tmp_path, None), place)
+    assert live_server.spent(key) == 0
+
+
+def test_a_folder_of_another_config_is_refused_before_it_takes_down_every_cell(
+    live_server: LiveServer, tmp_path: Path
+) -> None:
+    key = live_server.make_key()
+    made(sweep_of(methods=["kd"]), tmp_path, live_server, key)
+    with pytest.raises(RunMismatch, match=r"kd-soft-80-0 belongs to another config: distillation\.steps is 12 there"):
+        plan_sweep(sweep_of(methods=["kd"], config=merge(CONFIG, {"distillation": {"steps": 13}})), tmp_path, None)
+    with pytest.raises(InvalidConfig, match="resnet9"):
+        plan_sweep(sweep_of(methods=["kd"], students=["resnet9"]), tmp_path, None)
+
+
+def test_without_the_teacher_there_is_no_row_and_the_reason_is_told(live_server: LiveServer, tmp_path: Path) -> None:
+    key = live_server.make_key()
+    said = made(sweep_of(methods=["kd"]), tmp_path, live_server, key, live_server.make_key(budget=TEST_IMAGES - 1))
+    assert "teacher of digits failed" in said and not Rows(tmp_path).read()
+    said = made(sweep_of(methods=["kd"]), tmp_path, live_server, key)
+    rows = Rows(tmp_path).read()
+    assert len(rows) == 2 and all(row["fidelity"] is None for row in rows.values())  # 399 of 400 are not enough
+
+
+def test_tasks_at_once_wait_for_each_others_journals(live_server: LiveServer, tmp_path: Path) -> None:
+    """Every student looks into one journal of test answers, and every replay into its leader's."""
+    key, evaluation_key = live_server.make_key(), live_server.make_key()
+    made(sweep_of(methods=["kd"], budgets=[80]), tmp_path, live_server, key, evaluation_key)
+    leader = Rows(tmp_path).read()["digits/resnet8/kd-soft-80-0"]
+    answers = tmp_path / "digits/test_answers.sqlite"
+    busy = Journal(answers)
+    timer = threading.Timer(0.3, busy.close)
+    timer.start()
+    measures = measured(RunFolder(tmp_path / "digits/resnet8/kd-soft-80-0"), whole_digits().test, answers)
+    timer.join()
+    assert measures["fidelity"] == leader["fidelity"] is not None
 
 
 def test_a_dataset_without_a_teacher_and_two_teachers_for_one_server_are_refused(tmp_path: Path) -> None:
