@@ -298,8 +298,9 @@ def test_images_to_look_at_come_from_all_over_the_folder(server: LiveServer, min
 def test_a_folders_images_are_sent_only_with_leave(server: LiveServer, mine: Path, tmp_path: Path) -> None:
     kd = PRESETS["kd"](config(budget=20))
     with a_client(server) as client:
-        with pytest.raises(InvalidConfig, match="'kd' sends the folder's images.* add --send-private-images"):
+        with pytest.raises(InvalidConfig, match=r"'kd' sends the folder's images.* add --send-private-images"):
             run(kd, client, tmp_path / "run", mine)
-        assert client.usage().spent == 0 and not (tmp_path / "run").exists()
+        usage = client.usage()
+        assert usage is not None and usage.spent == 0 and not (tmp_path / "run").exists()
         assert run(kd, client, tmp_path / "run", mine, send_private=True)["sends"] == "real"
         run(PRESETS["noise"](config(budget=20)), client, tmp_path / "noise", mine)
