@@ -86,7 +86,8 @@ def test_shared_options_are_those_of_the_commands_that_are_named() -> None:
     assert learning <= options("distill") and learning - {"--out"} <= options("plan")
     asking = {option for option in words("The teacher") if option.startswith("--")}
     assert asking <= options("distill") & options("evaluate")
-    assert options("distill") == learning | asking | {"--quiet", "--json"}
+    assert options("distill") == learning | asking | {"--quiet", "--json", "--send-private-images"}
+    assert "`--send-private-images`" in section("distill")
 
 
 @pytest.mark.parametrize("line", shown_lines())
