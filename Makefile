@@ -9,7 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
-JOBS ?= 2
+# Tests at once; more than two cores, because many wait for processes that they have started.
+JOBS ?= 3
 
 .PHONY: help demo test lint types unit format clean
 

@@ -88,6 +88,7 @@ def _connect(address: str | None, cores: int) -> bool:
     """False if there was a connection before."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks share a GPU, as processes do
+    os.environ.setdefault("RAY_worker_niceness", "0")  # of a cluster of its own: its work is why the machine is used
     # Ray prints on stdout, where only results belong, that workers died; the outcomes say so.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:

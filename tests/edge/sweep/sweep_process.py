@@ -38,7 +38,6 @@ class SweepProcess:
                 stdout=said,
                 stderr=errors,
                 start_new_session=True,
-                env={**os.environ, "RAY_worker_niceness": "0"},  # or a busy machine starts its workers in ten seconds
             )
 
     def __enter__(self) -> Self:
