@@ -62,10 +62,10 @@ def accuracy(folder: Path) -> float:
 @pytest.mark.parametrize("name", RIVALS)
 def test_every_rival_learns_far_more_than_chance(name: str, tmp_path: Path) -> None:
     """Chance is 0.1, and 3 standard deviations of 400 test images are 0.045."""
-    config = PRESETS[name](small_config(**FAST, response=METHODS[name].responses[0]))
-    run(config, Reader(), tmp_path / "run")
+    fast = FAST | ({"budget": 1200} if name == "dafl-proxy" else {})  # which learns little from few
+    run(PRESETS[name](small_config(**fast, response=METHODS[name].responses[0])), Reader(), tmp_path / "run")
     blind = METHODS[name].sends in (Sends.NOISE, Sends.SYNTHETIC)  # without a look at any real image
-    assert accuracy(tmp_path / "run") > (0.2 if blind else 0.6)
+    assert accuracy(tmp_path / "run") > (0.16 if blind else 0.6)
 
 
 @pytest.mark.parametrize("name", ["ml", "al", "dkd", "kn"])
