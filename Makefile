@@ -30,7 +30,8 @@ $(INSTALLED): pyproject.toml .ci/constraints.txt
 demo: $(INSTALLED)  ## Train a teacher, serve it behind a meter, distil it over HTTP, report
 	$(BIN)/python -m edge.experiments.demo --out $(DEMO_OUT)
 
-test: lint types unit  ## All checks
+test: lint  ## All checks
+	@$(MAKE) --no-print-directory -j 2 types unit
 
 lint: $(INSTALLED)  ## Style
 	$(BIN)/ruff check .
@@ -40,7 +41,7 @@ types: $(INSTALLED)  ## Strict types, tests included
 	$(BIN)/mypy
 
 unit: $(INSTALLED)  ## Tests
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 format: $(INSTALLED)  ## Rewrite the code in the project's style
 	$(BIN)/ruff format .
