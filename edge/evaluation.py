@@ -168,12 +168,15 @@ def nearness(logits_NK: torch.Tensor, answered: TransferSet) -> dict[str, float]
 
 def answers_to(folder: RunFolder, images: Images) -> TransferSet | None:
     """The teacher's answers to the test `images` that an evaluation has paid for; None where one is missing."""
-    if not folder.evaluation_journal.exists():
+    return all_answers(folder.evaluation_journal, _stage(images), len(images))
+
+
+def all_answers(path: Path, stage: str, count: int) -> TransferSet | None:
+    """The `count` answers of a stage in the journal at `path`; None where there is no journal, or one is missing."""
+    if not path.exists():
         return None
-    stage = _stage(images)
-    with Journal(folder.evaluation_journal) as journal:
-        requests = list(journal.answered(stage))
-        complete = sum(len(request.images) for request in requests) == len(images)
+    with Journal(path) as journal:
+        complete = sum(len(request.images) for request in journal.answered(stage)) == count
         return journal.transfer_set(stage) if complete else None
 
 

@@ -15,11 +15,11 @@ from edge.asking.oracle import Oracle
 from edge.asking.same_teacher import check_same_teacher
 from edge.asking.teacher import Teacher
 from edge.distillation import predict
-from edge.evaluation import IMAGES_PER_REQUEST, STAGE, nearness
+from edge.evaluation import IMAGES_PER_REQUEST, STAGE, all_answers, nearness
 from edge.planning.plan import largest_request
 from edge.run_folder import RunFolder
 from edge.training import Watcher
-from edge.transfer_set.journal import Images, Journal, TransferSet
+from edge.transfer_set.journal import Images, Journal
 from shared import metrics
 from shared.datasets import Labelled
 from shared.errors import BudgetTooSmall
@@ -58,21 +58,10 @@ def measured(folder: RunFolder, test: Labelled, answers: Path) -> dict[str, Any]
         "accuracy": metrics.accuracy(logits_NK, label_N),
         "calibration_error": metrics.calibration_error(logits_NK, label_N),
     }
-    nothing = {"teacher_accuracy": None, "fidelity": None, "kl_nats": None}
-    answered = _complete(answers, len(label_N))
-    if answered is None:
-        return found | nothing
-    teacher_N = labels(torch.from_numpy(np.array(answered.answers)), answered.output)
-    accuracy = {"teacher_accuracy": (teacher_N == label_N).double().mean().item()}
-    measures = found | nothing | accuracy | nearness(logits_NK, answered)
-    return {name: value if value is None or math.isfinite(value) else None for name, value in measures.items()}
-
-
-def _complete(path: Path, images: int) -> TransferSet | None:
-    """The teacher's answers to all test images; None where one is missing."""
-    if not path.exists():
-        return None
-    with Journal(path) as journal:
-        if sum(len(request.images) for request in journal.answered(STAGE)) < images:
-            return None
-        return journal.transfer_set(STAGE)
+    found |= {"teacher_accuracy": None, "fidelity": None, "kl_nats": None}
+    answered = all_answers(answers, STAGE, len(label_N))
+    if answered is not None:
+        teacher_N = labels(torch.from_numpy(np.array(answered.answers)), answered.output)
+        found["teacher_accuracy"] = (teacher_N == label_N).double().mean().item()
+        found |= nearness(logits_NK, answered)
+    return {name: value if value is None or math.isfinite(value) else None for name, value in found.items()}

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,7 +36,7 @@ class Rows:
         for number, line in enumerate(self._whole_lines(), 1):
             try:
                 row = json.loads(line)
-                rows[Cell(row["method"], *(row[name] for name in _AXES)).name] = row
+                rows[Cell(**{field.name: row[field.name] for field in fields(Cell)}).name] = row
             except (ValueError, KeyError, TypeError) as error:
                 raise InvalidCheckpoint(f"{self.path}, line {number}, is no row of a sweep: {error!r}.") from None
         return rows
@@ -43,7 +44,6 @@ class Rows:
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row; it is on the disk when this returns."""
         lines = self._whole_lines()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, "".join(line + "\n" for line in [*lines, json.dumps(row)]).encode())
 
     def _whole_lines(self) -> list[str]:
@@ -70,9 +70,6 @@ class Rows:
         sink = pa.BufferOutputStream()
         parquet.write_table(pa.Table.from_pylist(flat), sink)
         write_atomically(self.parquet, sink.getvalue().to_pybytes())
-
-
-_AXES = ("dataset", "student", "response", "budget", "seed")
 
 
 def row_of(cell: Cell, track: str, teacher: str, made: dict[str, Any]) -> dict[str, Any]:
@@ -120,4 +117,4 @@ def commit() -> str | None:
 
 
 def _cell(cell: Cell, track: str, teacher: str) -> dict[str, Any]:
-    return {"method": cell.method, "track": track, "teacher": teacher} | {name: getattr(cell, name) for name in _AXES}
+    return asdict(cell) | {"track": track, "teacher": teacher}

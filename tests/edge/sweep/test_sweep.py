@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow.parquet import read_table
 from pydantic import SecretStr
 from rich.console import Console
 
@@ -142,7 +143,7 @@ def test_a_sweep_that_was_killed_goes_on_and_pays_for_nothing_twice(live_server:
     rows = Rows(out)
     assert len(rows.read()) == 8 and live_server.spent(key) == 3 * 80
     assert len(rows.path.read_text().splitlines()) == 8
-    parquet = pytest.importorskip("pyarrow.parquet").read_table(rows.parquet).to_pylist()
+    parquet = read_table(rows.parquet).to_pylist()
     assert [json.loads(row["config"]) for row in parquet] == [row["config"] for row in rows.read().values()]
     assert read_rows([rows.parquet]) == read_rows([rows.path])
     one = RunFolder(out / "digits/resnet8/kd-soft-80-0").results()["stages"]["distillation"]
