@@ -17,6 +17,7 @@ from shared.errors import InvalidConfig
 from tests.edge.small import digits
 
 LOCAL: dict[str, LocalImages] = {"digits": digits()}
+BALANCED = {"balanced": {"preset": "lq", "distillation": {"drawn_share": 0.4}}}
 
 
 def jobs_of(**axes: Any) -> dict[str, Job]:
@@ -136,8 +137,8 @@ def test_a_student_with_a_recipe_of_its_own_is_on_another_track(method: str, tra
 
 
 def test_questions_that_depend_on_answers_or_on_the_budget_are_asked_by_each_for_itself() -> None:
-    methods = ["lq", "am", "dafl-proxy", "official", "paper"]
-    jobs = jobs_of(methods=methods, budgets=[50, 200], responses=["soft", "top1"])
+    methods = ["balanced", "am", "dafl-proxy", "official", "paper"]
+    jobs = jobs_of(methods=methods, budgets=[50, 200], responses=["soft", "top1"], variants=BALANCED)
     alone = {name for name, job in jobs.items() if job.leader is None}
     # Of `paper`, top-1 answers leave step 1 without a query; so these two ask the same.
     assert set(jobs) - alone == {"paper top1 50 0"}
@@ -152,11 +153,12 @@ def test_changed_copies_are_shared_only_where_they_are_changed_in_the_same_way()
 
 
 def test_runs_with_the_same_step_1_share_a_generator_which_pays_nothing() -> None:
-    jobs = jobs_of(methods=["pool", "lq", "official", "kd", "paper"], budgets=[50, 200], seeds=[0, 1])
+    methods = ["pool", "lq", "balanced", "official", "kd", "paper"]
+    jobs = jobs_of(methods=methods, budgets=[50, 200], seeds=[0, 1], variants=BALANCED)
     given_one = {name for name, job in jobs.items() if job.generator}
     assert given_one == {
         f"{method} soft {budget} {seed}"
-        for method, budget in (("pool", 200), ("lq", 50), ("lq", 200))
+        for method, budget in (("pool", 200), ("balanced", 50), ("balanced", 200))
         for seed in (0, 1)
     }
     assert len(generators(jobs.values())) == 2

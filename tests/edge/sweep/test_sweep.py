@@ -69,13 +69,16 @@ def test_a_sweep_pays_once_for_what_its_cells_share_and_measures_every_student(
     live_server: LiveServer, tmp_path: Path
 ) -> None:
     key, evaluation_key = live_server.make_key(budget=1000), live_server.make_key(budget=TEST_IMAGES)
-    sweep = sweep_of(methods=["pool", "kd", "dkd", "lq"], responses=["soft", "top1"])
+    balanced = {"preset": "lq", "distillation": {"drawn_share": 0.4}}
+    methods = ["pool", "kd", "dkd", "balanced"]
+    sweep = sweep_of(methods=methods, responses=["soft", "top1"], variants={"balanced": balanced})
     said = made(sweep, tmp_path, live_server, key, evaluation_key)
     rows = Rows(tmp_path).read()
     assert len(rows) == 4 * 4 - 2 and all(row["status"] == "ok" for row in rows.values())
     asking = {name for name, row in rows.items() if row["paid"]}
     assert asking == {"digits/resnet8/" + name for name in (
-        "pool-soft-80-0", "kd-soft-80-0", "lq-soft-80-0", "lq-soft-40-0", "lq-top1-80-0", "lq-top1-40-0"
+        "pool-soft-80-0", "kd-soft-80-0",
+        "balanced-soft-80-0", "balanced-soft-40-0", "balanced-top1-80-0", "balanced-top1-40-0",
     )}  # fmt: skip
     assert live_server.spent(key) == sum(row["paid"] for row in rows.values()) == 4 * 80 + 2 * 40
     assert live_server.spent(evaluation_key) == TEST_IMAGES
