@@ -38,7 +38,7 @@ from shared.protocol import LABEL
 
 OURS = {"response", "budget", "student", "seed", "shift", "flip", "distillation"}
 """Fields of the config that a replay may change; the others tell how the pairs came about. The method may become one
-that asks the same questions."""
+that asks the same questions, and any where a file does not tell who asked."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Source:
     """With nothing changed."""
     generator: Path | None
     """File of the frozen generator, where there is one."""
+    asked_by_known_method: bool = True
+    """Whether `config` tells the method that asked; a transfer file does not."""
 
     def first(self, budget: int) -> "Source":
         """What a smaller budget would have bought: the first pairs in the order of asking.
@@ -77,7 +79,7 @@ def open_source(path: Path, generator: Path | None = None) -> Source:
     response = "top1" if pairs.kind.output == LABEL else "soft"
     known = {"dataset": pairs.kind.dataset, "response": response, "budget": len(pairs)}
     recipe = RECIPES.get(pairs.kind.dataset, Config)()
-    return Source(str(path), pairs, parse(merge(recipe.model_dump(), known)), generator)
+    return Source(str(path), pairs, parse(merge(recipe.model_dump(), known)), generator, asked_by_known_method=False)
 
 
 def changed(source: Source, file: Path | None, flags: dict[str, Any]) -> tuple[Source, Config]:
@@ -91,7 +93,8 @@ def changed(source: Source, file: Path | None, flags: dict[str, Any]) -> tuple[S
     """
     before, changes = source.config.model_dump(), merge(read_toml(file) if file else {}, flags)
     config = parse(merge(before, changes))
-    ours = OURS | ({"method"} if method_of(config).questions == method_of(source.config).questions else set())
+    asks_the_same = method_of(config).questions == method_of(source.config).questions
+    ours = OURS | ({"method"} if asks_the_same or not source.asked_by_known_method else set())
     foreign = [name for name, value in config.model_dump().items() if name not in ours and value != before[name]]
     if foreign == ["method"]:
         raise InvalidConfig(

@@ -59,7 +59,7 @@ def replay(
     method: Annotated[
         str | None,
         typer.Option(
-            help="Another method that asks the same questions, for instance ml, al, dkd or kn of a run of kd.",
+            help="Another method that asks the same questions, for instance dkd of a run of kd; of a file, any method.",
             show_default=THE_RUNS,
             metavar="NAME",
             rich_help_panel=SOURCE,

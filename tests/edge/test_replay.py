@@ -269,3 +269,15 @@ def test_a_replay_with_the_consistency_term_reads_the_runs_own_images(tmp_path: 
     assert same_student(folder.path, tmp_path / "same")
     replayed(open_source(folder.path), tmp_path / "without", distillation={"consistency_weight": 0.0})
     assert not same_student(folder.path, tmp_path / "without")
+
+
+def test_a_file_that_does_not_tell_who_asked_can_be_learnt_from_by_any_method(
+    folder: RunFolder, file: Path, tmp_path: Path
+) -> None:
+    step = {"image_weight": 0.0, "steps": 4, "evaluate_every": 4}
+    results = replayed(open_source(file), tmp_path / "dkd", method="dkd", distillation=step)
+    assert results["config"]["method"] == "dkd" and results["sends"] == "real"
+    with pytest.raises(InvalidConfig, match="Method 'dkd' does not ask what"):
+        changed(open_source(folder.path), None, {"method": "dkd", "distillation": step})
+    with pytest.raises(InvalidConfig, match="nothing to replay"):
+        replayed(open_source(file), tmp_path / "official", method="mekd-official", distillation=step)
