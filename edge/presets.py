@@ -33,7 +33,7 @@ def pool(base: Config) -> Config:
 
 
 def lq(base: Config) -> Config:
-    """MEKD-LQ, for few queries: `pool`, and a student that is consistent on the private images, which stay at home."""
+    """MEKD-LQ, for few queries: `pool`, and a student that is consistent on the private images on the device."""
     return parse(merge(pool(base).model_dump(), {"distillation": {"consistency_weight": 1.0}}))
 
 

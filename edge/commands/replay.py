@@ -59,7 +59,7 @@ def replay(
     method: Annotated[
         str | None,
         typer.Option(
-            help="Another method that asks the same questions, for instance dkd of a run of kd; of a file, any method.",
+            help="Another method that asks the same questions, for instance dkd of a run of kd; of a file, any.",
             show_default=THE_RUNS,
             metavar="NAME",
             rich_help_panel=SOURCE,
