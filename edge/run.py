@@ -108,7 +108,10 @@ def run(
                 student = _official_step_2(folder, kind, generator, oracle, config, watcher)
                 pairs = paid_once(journal, kind).asked()
             else:
+                answered = oracle.answered(distillation.STAGE)
                 made = _fill_pool(generator, local, oracle, plan.queries[distillation.STAGE], config, watcher)
+                if oracle.answered(distillation.STAGE) > answered:  # a student that knows fewer begins anew
+                    checkpoints.remove(folder.state[distillation.STAGE])
                 pairs = paid_once(journal, kind)
                 if len(pairs) < FEWEST_PAIRS:
                     raise BudgetTooSmall(

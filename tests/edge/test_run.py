@@ -238,6 +238,28 @@ def test_a_budget_that_is_gone_before_the_first_answer_is_said_and_the_run_goes_
     assert live_server.spent(key) == 100 + results["pool"]["pairs"]
 
 
+def test_answers_that_a_raised_key_pays_for_later_are_learnt_from_as_if_they_had_come_at_once(
+    live_server: LiveServer, tmp_path: Path
+) -> None:
+    whole, late, config = tmp_path / "whole", tmp_path / "late", small_config()
+    distil(live_server, live_server.make_key(budget=100), whole, config)
+    key, steps = live_server.make_key(name="late", budget=100), list[str]()
+
+    def spend(stage: str, *_: Any) -> None:
+        steps.append(stage)
+        if len(steps) == 1:
+            with a_client(live_server.url, key) as other:
+                other.ask(np.zeros((50, 1, 8, 8), np.uint8), LOGITS, "another-program")
+
+    with pytest.raises(Stopped):
+        distil(live_server, key, late, config, Watcher(should_stop=lambda: len(steps) >= 20, on_step=spend))
+    assert steps[-1] == "distillation" and RunFolder(late).state["distillation"].exists()
+    live_server.ledger.top_up("late", 50)
+    distil(live_server, key, late, config)
+    assert (late / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
+    assert live_server.spent(key) == 150
+
+
 @pytest.mark.parametrize("stop_after", [0, 7, 14, 20])
 def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(
     live_server: LiveServer, tmp_path: Path, stop_after: int
