@@ -7,7 +7,7 @@ names are not looked at. Its path is no part of the config; what makes it the sa
 Shapes: N images, C channels, H height, W width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,16 @@ class LocalImages:
         return channels, height, width
 
 
+def named_images(name: str, data_root: Path | None) -> LocalImages:
+    """The edge's part of a named dataset.
+
+    Raises:
+        UnknownDataset: no such name, its files are neither there nor to be had, or too few.
+    """
+    dataset = datasets.load(name, data_root)
+    return LocalImages(dataset.name, dataset.classes, dataset.augmentation, dataset.edge)
+
+
 def local_images(
     config: Config, data_root: Path | None, metadata: ModelMetadata, watcher: Watcher | None = None
 ) -> LocalImages:
@@ -68,9 +78,8 @@ def local_images(
     """
     if config.dataset == FOLDER:
         return _own_images(config, data_root, metadata, watcher or Watcher())
-    dataset = datasets.load(config.dataset, data_root)
-    augmentation = dataset.augmentation.overridden(config.shift, config.flip)
-    return LocalImages(dataset.name, dataset.classes, augmentation, dataset.edge)
+    named = named_images(config.dataset, data_root)
+    return replace(named, augmentation=named.augmentation.overridden(config.shift, config.flip))
 
 
 def some_images(config: Config, data_root: Path | None, shape: tuple[int, int, int], count: int) -> Images | None:

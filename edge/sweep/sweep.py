@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from edge.asking.client import TeacherClient
 from edge.asking.link import Link
 from edge.experiments.local_cloud import LocalCloud
-from edge.images.local_images import LocalImages
+from edge.images.local_images import named_images
 from edge.run_folder import RunFolder
 from edge.sweep import work
 from edge.sweep.display import SweepDisplay
@@ -26,7 +26,7 @@ from edge.sweep.jobs import Job, generators, plan_jobs
 from edge.sweep.place import Cloud, Place
 from edge.sweep.results import Rows, done, failed_row, row_of
 from edge.sweep.tasks import Outcome, Task
-from shared import architectures, datasets
+from shared import architectures
 from shared.errors import BudgetTooSmall, InvalidConfig
 
 TEACHER = "teacher of "
@@ -63,7 +63,7 @@ def plan_sweep(sweep: Sweep, out: Path, data_root: Path | None) -> SweepPlan:
         InvalidConfig: as `edge.sweep.grid.sorted_out`; or no such student.
         RunMismatch: `out` holds a run of one of the cells with another config.
     """
-    local = {name: _local(name, data_root) for name in sweep.datasets}
+    local = {name: named_images(name, data_root) for name in sweep.datasets}
     for images, student in itertools.product(local.values(), sweep.students):
         architectures.build(student, channels=images.image_shape[0], classes=images.classes)
     possible, refused = sorted_out(sweep, local)
@@ -200,7 +200,3 @@ def _row(sweep: Sweep, job: Job, teachers: Mapping[str, str], outcome: Outcome, 
         return failed_row(job.cell, track, teacher, job.config, asked, outcome.error)
     return row_of(job.cell, track, teacher, outcome.value)
 
-
-def _local(name: str, data_root: Path | None) -> LocalImages:
-    dataset = datasets.load(name, data_root)
-    return LocalImages(dataset.name, dataset.classes, dataset.augmentation, dataset.edge)
