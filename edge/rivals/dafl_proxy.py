@@ -29,9 +29,10 @@ from edge.training import Training
 from edge.transfer_set.journal import Images, TransferSet
 from shared import compute, seeding
 
-ROUNDS = 16
-EARLY_SHARE = 1 / 8
-"""Many rounds with a proxy that has learnt little were better than few with one that has learnt more."""
+ROUNDS = 32
+EARLY_SHARE = 1 / 16
+"""Many rounds with a proxy that has learnt little were better than few with one that has learnt more, on labelled
+images of the cloud (see `edge/experiments/LOG.md`)."""
 ENTROPY_WEIGHT = 5.0
 LEARNING_RATE = 1e-3
 """Adam's. The released 0.2 turns the generator's images into noise at once."""

@@ -199,4 +199,3 @@ def _row(sweep: Sweep, job: Job, teachers: Mapping[str, str], outcome: Outcome, 
         asked = place.folder(job.cell).asked() if job.leader is None else 0
         return failed_row(job.cell, track, teacher, job.config, asked, outcome.error)
     return row_of(job.cell, track, teacher, outcome.value)
-
