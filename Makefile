@@ -40,8 +40,9 @@ lint: $(INSTALLED)  ## Style
 types: $(INSTALLED)  ## Strict types, tests included
 	$(BIN)/mypy
 
+# With bytecode, or each of the hundreds of processes that tests start would compile all modules anew.
 unit: $(INSTALLED)  ## Tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 format: $(INSTALLED)  ## Rewrite the code in the project's style
 	$(BIN)/ruff format .

@@ -109,7 +109,7 @@ def test_the_data_free_generator_comes_to_make_what_the_proxy_is_sure_of() -> No
             return x_BCHW.flatten(1)[:, :K] * 3
 
     teacher = Projection()
-    few = asker(teacher, 80, lambda pairs: BrightestPixel())
+    few = asker(teacher, 160, lambda pairs: BrightestPixel())
     longer = few.config.deprivatization.model_copy(update={"steps": 120, "batch": 64})
     config = few.config.model_copy(update={"deprivatization": longer})
     dafl_proxy.fill_pool(replace(few, config=config))
