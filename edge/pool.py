@@ -17,7 +17,8 @@ from edge.transfer_set.journal import TransferSet
 from shared import metrics
 
 SAMPLE = 1000
-"""Answers, evenly spread over the pool, that `inverse_fidelity` is counted on: it is known to 3 points then."""
+"""Answers, evenly spread over the pool, that `inverse_fidelity` is counted on at least: it is known to 3 points then.
+Of a pool that has fewer, all are."""
 
 
 def describe(
@@ -25,9 +26,9 @@ def describe(
 ) -> dict[str, Any]:
     """Facts about the pool, for `results.json`.
 
-    `inverse_fidelity` is the share of `SAMPLE` stored answers whose class the student finds again in G(T(x')/tau).
-    The student stands in for the teacher, because asking the teacher would cost queries. Without a generator there
-    is none.
+    `inverse_fidelity` is the share of a sample of the stored answers whose class the student finds again in
+    G(T(x')/tau). The student stands in for the teacher, because asking the teacher would cost queries. Without a
+    generator there is none.
     """
     answers = torch.from_numpy(np.array(pairs.answers))
     label_N = labels(answers, pairs.output)

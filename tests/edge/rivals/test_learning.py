@@ -70,10 +70,10 @@ SLOW = {
 @pytest.mark.parametrize("name", RIVALS)
 def test_every_rival_learns_far_more_than_chance(name: str, tmp_path: Path) -> None:
     """Chance is 0.1, and 3 standard deviations of 400 test images are 0.045."""
-    fast = SLOW if name == "dafl-proxy" else FAST
-    run(PRESETS[name](small_config(**fast, response=METHODS[name].responses[0])), Reader(), tmp_path / "run")
+    schedule = SLOW if name == "dafl-proxy" else FAST
+    run(PRESETS[name](small_config(**schedule, response=METHODS[name].responses[0])), Reader(), tmp_path / "run")
     blind = METHODS[name].sends in (Sends.NOISE, Sends.SYNTHETIC)  # without a look at any real image
-    assert accuracy(tmp_path / "run") > (0.16 if blind else 0.6)
+    assert accuracy(tmp_path / "run") > (0.2 if blind else 0.6)
 
 
 @pytest.mark.parametrize("name", ["ml", "al", "dkd", "kn"])
