@@ -33,6 +33,9 @@ from edge.transfer_set.stored_pairs import Kind, paid_once
 from shared import checkpoints
 from shared.errors import BudgetTooSmall
 
+LEARNT_FROM = f"{distillation.STAGE}.pairs"
+"""Note of the number of pairs that the student began to learn from."""
+
 
 def run(
     config: Config,
@@ -108,10 +111,7 @@ def run(
                 student = _official_step_2(folder, kind, generator, oracle, config, watcher)
                 pairs = paid_once(journal, kind).asked()
             else:
-                answered = oracle.answered(distillation.STAGE)
                 made = _fill_pool(generator, local, oracle, plan.queries[distillation.STAGE], config, watcher)
-                if oracle.answered(distillation.STAGE) > answered:  # a student that knows fewer begins anew
-                    checkpoints.remove(folder.state[distillation.STAGE])
                 pairs = paid_once(journal, kind)
                 if len(pairs) < FEWEST_PAIRS:
                     raise BudgetTooSmall(
@@ -119,6 +119,7 @@ def run(
                         "learn from: somebody else spends it too. Have it raised; the same command goes on from "
                         "there."
                     )
+                _begin_anew_where_more_is_known(folder, journal, len(pairs))
                 to_learn = made or pairs.transfer_set()
                 student = step_2(folder, kind, to_learn, generator, config, local.augmentation, local.images, watcher)
         results = {
@@ -175,6 +176,13 @@ def _fill_pool(
     if method.early_share and oracle.answered(distillation.STAGE) == queries:
         return None  # all that was chosen
     return method.fill_pool(Asker(local, generator, queries, config, oracle.ask, watcher, early))
+
+
+def _begin_anew_where_more_is_known(folder: RunFolder, journal: Journal, pairs: int) -> None:
+    """Forget a student that began with fewer pairs: a raised key has paid for more since."""
+    if journal.notes().get(LEARNT_FROM) != pairs:
+        checkpoints.remove(folder.state[distillation.STAGE])
+        journal.note(LEARNT_FROM, pairs)
 
 
 def _official_step_2(

@@ -238,7 +238,7 @@ def test_a_budget_that_is_gone_before_the_first_answer_is_said_and_the_run_goes_
     assert live_server.spent(key) == 100 + results["pool"]["pairs"]
 
 
-def test_answers_that_a_raised_key_pays_for_later_are_learnt_from_as_if_they_had_come_at_once(
+def test_answers_of_a_raised_key_are_learnt_from_as_if_they_had_come_at_once_even_after_a_kill(
     live_server: LiveServer, tmp_path: Path
 ) -> None:
     whole, late, config = tmp_path / "whole", tmp_path / "late", small_config()
@@ -255,6 +255,13 @@ def test_answers_that_a_raised_key_pays_for_later_are_learnt_from_as_if_they_had
         distil(live_server, key, late, config, Watcher(should_stop=lambda: len(steps) >= 20, on_step=spend))
     assert steps[-1] == "distillation" and RunFolder(late).state["distillation"].exists()
     live_server.ledger.top_up("late", 50)
+
+    def kill(_: int) -> None:
+        if live_server.spent(key) == 150:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):  # the last answer is stored, and nothing else happens
+        distil(live_server, key, late, config, Watcher(on_answer=kill))
     distil(live_server, key, late, config)
     assert (late / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
     assert live_server.spent(key) == 150
