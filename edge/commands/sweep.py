@@ -1,6 +1,7 @@
 """`mekd-edge sweep`."""
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -141,8 +142,8 @@ def sweep(
     Rows(out).check_parquet()
     plan = plan_sweep(wanted, out, data_root)
     if not quiet:
-        for cell, reason in plan.refused.items():
-            console.print(f"[yellow]left out:[/yellow] {escape(cell.name)}. {escape(reason)}", soft_wrap=True)
+        for reason, students in Counter(plan.refused.values()).items():
+            console.print(f"[yellow]left out,[/yellow] {students} students: {escape(reason)}", soft_wrap=True)
         console.print(
             f"{len(plan.jobs)} students, {len(plan.jobs) - len(plan.open)} of them made already; in all "
             f"{plan.queries:,} queries, where each run for itself would ask {plan.queries_alone:,}.",
