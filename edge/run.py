@@ -11,7 +11,7 @@ from edge.account import BOOKKEEPING, Account
 from edge.asker import Asker
 from edge.asking.link import Link
 from edge.asking.oracle import Oracle
-from edge.asking.same_teacher import check_same_teacher
+from edge.asking.same_teacher import check_same_teacher, latest_version
 from edge.asking.teacher import Teacher
 from edge.asking.wire_bytes import counted
 from edge.balancing import EARLY_STAGE, early_config
@@ -79,6 +79,7 @@ def run(
         shift=local.augmentation.shift,
         flip=local.augmentation.flip,
         teacher=metadata.name,
+        version=latest_version(metadata),
     )
     check_kind(folder, kind)
     folder.claim(config)

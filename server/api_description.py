@@ -12,6 +12,7 @@ from shared.protocol import (
     ResponseHeader,
 )
 
+API_VERSION = "1"
 BINARY = "application/octet-stream"
 
 _TEXT, _WHOLE_NUMBER = {"type": "string"}, {"type": "integer", "minimum": 0}

@@ -9,9 +9,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.api_description import complete
+from server.api_description import API_VERSION, complete
 from server.ledger.protocol import Ledger
-from server.meter import MODEL_VERSION, Meter
+from server.meter import Meter
 from server.metrics import Metrics
 from server.observability import Observe
 from server.problems import problem
@@ -38,7 +38,7 @@ def create_app(
 
     app = FastAPI(
         title="MEKD server",
-        version=MODEL_VERSION,
+        version=API_VERSION,
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.openapi else None,
         docs_url=None,  # its pages load scripts from elsewhere

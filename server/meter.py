@@ -25,8 +25,6 @@ from server.validation import checked_idempotency_key, decode_question, fingerpr
 from shared.codec import InferRequest, encode_response
 from shared.errors import InternalError, NotFound, Unavailable
 
-MODEL_VERSION = "1"
-
 
 @dataclass(frozen=True)
 class Answered:
@@ -149,7 +147,7 @@ class Meter:
             if logits.shape != (count, self.teacher.classes) or not np.isfinite(logits).all():
                 raise InternalError("The model gave no usable answer to these images. Nothing was charged.")
             shown = policy.disclose(self._blurred(logits, question.images, policy, client), outputs)
-            message = encode_response(self.settings.model, MODEL_VERSION, shown, id=question.id)
+            message = encode_response(self.settings.model, self.teacher.version, shown, id=question.id)
             answer = StoredAnswer(asked, message.body, message.header_length)
             with self._metrics.commit.time():
                 return await self._ledger.settle(client, key, count, answer)

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.api_description import ANSWER, KEYED, QUESTION, refusals
+from server.api_description import ANSWER, API_VERSION, KEYED, QUESTION, refusals
 from server.disclosure import parse_policy
 from server.ledger.protocol import Client, StoredAnswer
-from server.meter import MODEL_VERSION, Meter
+from server.meter import Meter
 from shared.codec import Message
 from shared.protocol import (
     BINARY_EXTENSION,
@@ -77,7 +77,7 @@ def _paid(answer: StoredAnswer, key: str, replayed: bool, headers: dict[str, str
 @router.get("/v2")
 async def server_metadata() -> dict[str, Any]:
     """Name and extensions of this server."""
-    return {"name": "mekd-server", "version": MODEL_VERSION, "extensions": [BINARY_EXTENSION]}
+    return {"name": "mekd-server", "version": API_VERSION, "extensions": [BINARY_EXTENSION]}
 
 
 @router.get("/v2/models/{model}", responses=refusals(401, 404, 500, 503), openapi_extra=KEYED)
@@ -88,7 +88,7 @@ async def model_metadata(model: str, meter: TheMeter, client: TheClient) -> Mode
     shapes = {name: [-1] if name == LABEL else [-1, meter.teacher.classes] for name in allowed}
     return ModelMetadata(
         name=model,
-        versions=[MODEL_VERSION],
+        versions=[meter.teacher.version],
         platform=PLATFORM,
         inputs=[TensorMetadata(name=IMAGES, datatype="UINT8", shape=[-1, *meter.teacher.image_shape])],
         outputs=[TensorMetadata(name=n, datatype=OUTPUT_DATATYPE[n], shape=s) for n, s in shapes.items()],

@@ -19,6 +19,11 @@ class Teacher(Protocol):
         """Number of classes K."""
         ...
 
+    @property
+    def version(self) -> str:
+        """Tells this model from any other that may be served in its place."""
+        ...
+
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits [N, K] for images uint8 [N, C, H, W]; called from one thread."""
         ...

@@ -19,6 +19,7 @@ class TorchTeacher:
 
     def __init__(self, model: nn.Module, image_shape: tuple[int, int, int], classes: int) -> None:
         self.image_shape, self.classes = image_shape, classes
+        self.version = checkpoints.version_of(model.state_dict())
         self._device = compute.device()
         fused = fold_batch_norms(model.eval()).to(self._device)
         self._model = fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -3,6 +3,7 @@
 One file, written aside and moved into place, so that a half-written one never bears the name. No pickle.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -59,6 +60,15 @@ def load(path: Path, role: str) -> tuple[Card, dict[str, torch.Tensor]]:
     if card.role != role:
         raise InvalidCheckpoint(f"{path} holds a {card.role}, a {role} is needed.")
     return card, tensors
+
+
+def version_of(tensors: dict[str, torch.Tensor]) -> str:
+    """Twelve hexadecimal digits that tell these weights from others, whatever file they lie in."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def packed(tensors: dict[str, torch.Tensor], card: BaseModel) -> bytes:

@@ -12,8 +12,10 @@ class LinearTeacher:
     Counts what it was asked: `batches` holds the size of every pass of the model, padding included.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int] = (1, 8, 8), classes: int = 10) -> None:
-        self.image_shape, self.classes = image_shape, classes
+    def __init__(
+        self, image_shape: tuple[int, int, int] = (1, 8, 8), classes: int = 10, version: str = "linear"
+    ) -> None:
+        self.image_shape, self.classes, self.version = image_shape, classes, version
         self.batches: list[int] = []
         pixels = int(np.prod(image_shape))
         self._weights = (np.arange(pixels)[:, None] * (np.arange(classes) + 3)) % 11 - 5

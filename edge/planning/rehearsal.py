@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 
 from edge.asking.client import TeacherClient
+from edge.asking.same_teacher import latest_version
 from edge.asking.wire_bytes import CountingTransport, Traffic, counted
 from shared.codec import DATATYPES, encode_response
 from shared.errors import PROBLEM_MEDIA, RateLimited
@@ -47,7 +48,7 @@ def answer(
         rate: the key, images that it may still ask about in this minute, and seconds left of the minute.
     """
     values = np.zeros((rows,) if output == LABEL else (rows, classes), DATATYPES[OUTPUT_DATATYPE[output]])
-    message = encode_response(metadata.name, (metadata.versions or [""])[-1], {output: (values, True)})
+    message = encode_response(metadata.name, latest_version(metadata) or "", {output: (values, True)})
     headers = message.headers | {IDEMPOTENCY_KEY: KEY}
     if rate:
         usage, remaining, seconds = rate

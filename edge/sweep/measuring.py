@@ -25,6 +25,16 @@ from shared.datasets import Labelled
 from shared.errors import BudgetTooSmall
 
 
+def check_teacher_of(teacher: Teacher, path: Path) -> None:
+    """See that the journal at `path`, where answers to test images are kept, belongs to this teacher.
+
+    Raises:
+        RunMismatch: it belongs to another.
+    """
+    with Journal(path) as journal:
+        check_same_teacher(teacher.metadata(), journal)
+
+
 def ask_about_tests(teacher: Teacher, images: Images, path: Path, watcher: Watcher) -> None:
     """Have the teacher's answers to the test images in the journal at `path`.
 
@@ -33,7 +43,6 @@ def ask_about_tests(teacher: Teacher, images: Images, path: Path, watcher: Watch
     """
     metadata = teacher.metadata()
     with Journal(path) as journal:
-        check_same_teacher(metadata, journal)
         oracle = Oracle(
             teacher,
             journal,

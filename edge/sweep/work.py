@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from edge import deprivatization
 from edge.asking.client import TeacherClient
+from edge.asking.same_teacher import identity
 from edge.config import Config
 from edge.images.local_images import LocalImages, local_images
 from edge.learning import card_of
@@ -17,7 +18,7 @@ from edge.run import run
 from edge.run_folder import RunFolder
 from edge.stopping import StopRequest, stop_on_signal
 from edge.sweep.jobs import Job
-from edge.sweep.measuring import ask_about_tests, measured
+from edge.sweep.measuring import ask_about_tests, check_teacher_of, measured
 from edge.sweep.place import Cloud, Place
 from edge.training import Watcher
 from shared import checkpoints, datasets
@@ -45,13 +46,18 @@ def make_generator(place: Place, name: str, config: Config) -> None:
 
 
 def meet_teacher(place: Place, dataset: str) -> str:
-    """Ask the teacher its name, and once for all students about the test images, with a key for that."""
+    """Name and version of the teacher, which is asked once for all students about the test images, with its own key.
+
+    Raises:
+        RunMismatch: what was made here before had another teacher.
+    """
     test, cloud = datasets.load(dataset, place.data_root).test, place.clouds[dataset]
     key = cloud.key_of_tests(len(test.images))
     with stop_on_signal() as stop, place.teacher(dataset, _any(key, cloud), stop, 0) as teacher:
+        check_teacher_of(teacher, place.test_answers(dataset))
         if key is not None:
             ask_about_tests(teacher, test.images, place.test_answers(dataset), Watcher(should_stop=stop))
-        return teacher.metadata().name
+        return identity(teacher.metadata())
 
 
 def make_student(place: Place, job: Job) -> dict[str, Any]:

@@ -45,16 +45,18 @@ class Kind(BaseModel):
     """Whether left and right may be swapped without changing it."""
     teacher: str | None = None
     """Model name on the server, where it is known."""
+    version: str | None = None
+    """Latest version of that model, where the server told one."""
 
     def check_same(self, other: "Kind", name: str, other_name: str) -> None:
         """Refuse to mix pairs of `self` with pairs of `other`; the names are for the message.
 
         Raises:
-            RunMismatch: output, image shape or number of classes differ.
+            RunMismatch: output, image shape, number of classes or, where both know it, the teacher's version differ.
         """
-        for field in ("output", "image_shape", "classes"):
+        for field in ("output", "image_shape", "classes", "version"):
             mine, theirs = getattr(self, field), getattr(other, field)
-            if mine != theirs:
+            if mine != theirs and None not in (mine, theirs):
                 raise RunMismatch(
                     f"{name} and {other_name} do not go together: {field.replace('_', ' ')} is {mine} in the first, "
                     f"{theirs} in the second. Keep them apart."

@@ -295,6 +295,18 @@ def test_a_folder_of_another_config_is_refused_and_nothing_is_asked(live_server:
     assert live_server.spent(key) == 100
 
 
+def test_a_teacher_that_was_replaced_is_not_asked_for_the_rest(serve: Serve, out: Path) -> None:
+    server, steps = serve(), list[str]()
+    watcher = Watcher(should_stop=lambda: len(steps) >= 7, on_step=lambda stage, *_: steps.append(stage))
+    with pytest.raises(Stopped):
+        distil(server, server.make_key(), out, small_config(), watcher)
+    replaced = serve(LinearTeacher(version="other"), ledger_path=out.parent / "other.sqlite")
+    key = replaced.make_key()
+    with pytest.raises(RunMismatch, match="version is linear in the first, other in the second"):
+        distil(replaced, key, out, small_config())
+    assert replaced.spent(key) == 0
+
+
 def test_runs_of_the_same_seed_are_the_same_and_of_another_are_not(live_server: LiveServer, tmp_path: Path) -> None:
     def student(name: str, seed: int) -> dict[str, torch.Tensor]:
         distil(live_server, live_server.make_key(), tmp_path / name, small_config(seed=seed))

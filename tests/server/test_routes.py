@@ -33,6 +33,7 @@ def test_metadata_shows_what_the_key_may_see(
     response = get(live_server, "/v2/models/teacher", live_server.make_key(policy=policy))
     metadata = ModelMetadata.model_validate_json(response.content)
     assert {output.name: output.shape for output in metadata.outputs} == outputs
+    assert metadata.versions == [live_server.meter.teacher.version]
     assert metadata.inputs[0].model_dump() == {"name": "images", "datatype": "UINT8", "shape": [-1, 1, 8, 8]}
 
 

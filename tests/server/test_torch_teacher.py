@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,20 @@ def test_every_family_answers_from_its_checkpoint_as_it_was_trained(architecture
         expected = model(pixels.from_array(images)).numpy()
     assert expected.std() > 1e-3
     np.testing.assert_allclose(load_teacher(path).infer(images), expected, rtol=1e-3, atol=1e-3 * expected.std())
+
+
+def test_a_version_is_that_of_the_weights_and_of_nothing_else(tmp_path: Path) -> None:
+    model, paths = untrained(), [tmp_path / f"{name}.safetensors" for name in "abc"]
+    card = checkpoints.Card(
+        role="teacher", architecture="resnet8", dataset="digits", image_shape=(1, 8, 8), classes=10, seed=0
+    )
+    checkpoints.save(paths[0], model, card)
+    checkpoints.save(paths[1], model, card.model_copy(update={"facts": {"test_accuracy": 0.5}}))
+    with torch.no_grad():
+        next(model.parameters())[0] += 1e-6
+    checkpoints.save(paths[2], model, card)
+    one, described, changed = (load_teacher(path).version for path in paths)
+    assert one == described != changed and re.fullmatch("[0-9a-f]{12}", one)
 
 
 def test_a_teacher_answers_read_only_images_with_float32() -> None:

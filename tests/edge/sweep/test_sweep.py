@@ -27,9 +27,10 @@ from edge.sweep.sweep import check_keys, plan_sweep, run_sweep, served
 from edge.sweep.tasks import Outcome, Task
 from edge.transfer_set.journal import Journal
 from shared.errors import BudgetTooSmall, InvalidCheckpoint, InvalidConfig, RunMismatch
-from tests.conftest import LiveServer
+from tests.conftest import LiveServer, Serve
 from tests.edge.small import SMALL, whole_digits
 from tests.end_to_end.edge_process import EdgeProcess
+from tests.fakes import LinearTeacher
 
 CONFIG: dict[str, Any] = {name: SMALL[name] for name in ("deprivatization", "distillation")}
 TEST_IMAGES = 400
@@ -183,6 +184,20 @@ def test_without_the_teacher_there_is_no_row_and_the_reason_is_told(live_server:
     said = made(sweep_of(methods=["kd"]), tmp_path, live_server, key)
     rows = Rows(tmp_path).read()
     assert len(rows) == 2 and all(row["fidelity"] is None for row in rows.values())  # 399 of 400 are not enough
+
+
+def test_a_folder_where_another_teacher_answered_gets_no_more_rows(serve: Serve, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first, second = LinearTeacher(version="first"), LinearTeacher(version="second")
+    server = serve(first)
+    made(sweep_of(methods=["kd"]), out, server, server.make_key())
+    rows = Rows(out).read()
+    assert {row["teacher"] for row in rows.values()} == {"teacher@first"}
+    server = serve(second, ledger_path=tmp_path / "second.sqlite")
+    key = server.make_key()
+    said = made(sweep_of(methods=["kd", "ml"]), out, server, key)
+    assert "version first of the model 'teacher'" in said and "now has version second" in said
+    assert Rows(out).read() == rows and server.spent(key) == 0
 
 
 def test_tasks_at_once_wait_for_each_others_journals(live_server: LiveServer, tmp_path: Path) -> None:

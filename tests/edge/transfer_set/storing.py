@@ -15,7 +15,7 @@ from shared.protocol import IMAGES, LOGITS, ModelMetadata, TensorMetadata
 from tests.edge.small import K, Projection, small_config
 from tests.fakes import LinearTeacher
 
-KIND = Kind(output=LOGITS, image_shape=(1, 8, 8), classes=K, dataset="digits", shift=1, teacher="linear")
+KIND = Kind(output=LOGITS, image_shape=(1, 8, 8), classes=K, dataset="digits", shift=1, teacher="linear", version="a")
 
 
 class FreeTeacher:

@@ -89,10 +89,13 @@ def test_another_teachers_answers_are_refused_with_their_number(output: str) -> 
         ({"output": "probabilities"}, "output is logits in the first, probabilities in the second"),
         ({"image_shape": (1, 4, 16)}, "image shape is"),
         ({"classes": 7}, "classes is 10 in the first, 7"),
+        ({"version": "b"}, "version is a in the first, b in the second"),
     ],
 )
 def test_sets_of_different_kinds_do_not_mix(change: dict[str, object], words: str) -> None:
     other = Kind.model_validate(KIND.model_dump() | change)
     with pytest.raises(RunMismatch, match=words):
         KIND.check_same(other, "A", "B")
-    KIND.check_same(KIND.model_copy(update={"dataset": "mnist", "shift": 3, "teacher": None}), "A", "B")
+    KIND.check_same(
+        KIND.model_copy(update={"dataset": "mnist", "shift": 3, "teacher": None, "version": None}), "A", "B"
+    )
