@@ -35,17 +35,18 @@ def target_logits(answers: torch.Tensor, output: str, classes: int) -> torch.Ten
 def filled_in(probability_NK: torch.Tensor) -> torch.Tensor:
     """Probabilities [N, K] with a guess in the place of every zero, so that their logarithms are of use.
 
-    A zero is what the server did not tell. Rounded answers hide what is below half a rounding step: that half is the
-    guess. Top-k answers hide the least likely classes, whose mass is missing from the sum: it is spread evenly, and
-    no class gets more than the least likely one that was told.
+    A zero is what the server did not tell. The mass that is missing from the sum is spread evenly over the zeros.
+    Top-k answers hide the least likely classes: none gets more than the least likely one that was told. Rounded
+    answers hide what is below half a rounding step: none gets more than that, and all of them together get half a
+    step where rounding has left no mass missing.
     """
     hidden_NK = probability_NK == 0
+    missing_N1 = (1 - probability_NK.sum(1, keepdim=True)).clamp_min(0)
     if step := rounding_step(probability_NK):
-        guess_N1 = torch.full_like(probability_NK[:, :1], step / 2)
+        missing_N1, most_N1 = missing_N1.clamp_min(step / 2), torch.full_like(missing_N1, step / 2)
     else:
-        missing_N1 = (1 - probability_NK.sum(1, keepdim=True)).clamp_min(0)
-        least_N1 = probability_NK.masked_fill(hidden_NK, 1.0).amin(1, keepdim=True)
-        guess_N1 = torch.minimum(missing_N1 / hidden_NK.sum(1, keepdim=True).clamp_min(1), least_N1)
+        most_N1 = probability_NK.masked_fill(hidden_NK, 1.0).amin(1, keepdim=True)
+    guess_N1 = torch.minimum(missing_N1 / hidden_NK.sum(1, keepdim=True).clamp_min(1), most_N1)
     return torch.where(hidden_NK, guess_N1, probability_NK).clamp_min(PROBABILITY_FLOOR)
 
 

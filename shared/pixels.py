@@ -56,15 +56,16 @@ def tilt(images_BCHW: torch.Tensor, degrees: float, rng: torch.Generator) -> tor
     """
     if degrees == 0:
         return images_BCHW
-    B, device = len(images_BCHW), images_BCHW.device
+    (B, _, H, W), device = images_BCHW.shape, images_BCHW.device
     angle_B, *others = ((torch.rand(4, B, generator=rng) * 2 - 1) * degrees).to(device)
     across_B, down_B, shear_B = (percent_B / 100 for percent_B in others)
     cosine_B, sine_B = (angle_B * math.pi / 180).cos(), (angle_B * math.pi / 180).sin()
     zero_B = torch.zeros(B, device=device)
+    # In the grid's coordinates both axes go from -1 to 1, whatever the image's shape.
     matrix_B23 = torch.stack(
         [
-            torch.stack([cosine_B / (1 + across_B), (shear_B - sine_B) / (1 + across_B), zero_B], 1),
-            torch.stack([sine_B / (1 + down_B), cosine_B / (1 + down_B), zero_B], 1),
+            torch.stack([cosine_B / (1 + across_B), (shear_B - sine_B) / (1 + across_B) * (H / W), zero_B], 1),
+            torch.stack([sine_B / (1 + down_B) * (W / H), cosine_B / (1 + down_B), zero_B], 1),
         ],
         1,
     )

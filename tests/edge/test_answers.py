@@ -66,7 +66,7 @@ def test_no_hidden_class_gets_more_than_the_least_likely_one_that_was_told() -> 
 
 
 @pytest.mark.parametrize("decimals", range(1, 7))
-def test_what_rounding_hides_counts_as_half_a_step(decimals: int) -> None:
+def test_what_rounding_hides_is_what_is_missing_and_at_most_half_a_step_each(decimals: int) -> None:
     logits_NK = 6 * torch.randn(40, K, generator=torch.Generator().manual_seed(decimals), dtype=torch.float64)
     rounded_NK = torch.from_numpy(
         logits_NK.softmax(1).numpy().round(decimals).astype(np.float32)
@@ -75,7 +75,17 @@ def test_what_rounding_hides_counts_as_half_a_step(decimals: int) -> None:
     assert hidden.any() and rounding_step(rounded_NK) == pytest.approx(10.0**-decimals)
     filled = filled_in(rounded_NK)
     assert torch.equal(filled[~hidden], rounded_NK[~hidden])
-    assert filled[hidden].tolist() == pytest.approx([10.0**-decimals / 2] * int(hidden.sum()))
+    half = 10.0**-decimals / 2
+    for told, whole in zip(rounded_NK, filled, strict=True):
+        if zeros := int((told == 0).sum()):
+            hidden_mass = max(1 - told.sum().item(), half)
+            assert whole[told == 0].tolist() == pytest.approx([min(half, hidden_mass / zeros)] * zeros, abs=1e-7)
+
+
+def test_a_sure_answer_of_many_classes_stays_sure_when_it_was_rounded() -> None:
+    rounded_NK = torch.zeros(1, 1000)
+    rounded_NK[0, :3] = torch.tensor([0.998, 0.001, 0.001])
+    assert filled_in(rounded_NK)[0, 3:].sum().item() == pytest.approx(0.0005)
 
 
 def test_exact_probabilities_are_not_taken_for_rounded_ones() -> None:

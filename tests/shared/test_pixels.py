@@ -93,6 +93,17 @@ def test_a_tilt_turns_about_the_centre_by_no_more_than_it_may() -> None:
     assert (tilt(centre, 10, rng(0)).flatten(1).argmax(1) == 16 * 33 + 16).all()
 
 
+def test_a_tilt_turns_images_that_are_not_square_as_far_as_square_ones() -> None:
+    images = torch.zeros(300, 1, 33, 99)
+    images[:, :, 16, 85] = 1.0  # a dot 36 pixels right of the centre
+    rows, columns = torch.meshgrid(torch.arange(33.0), torch.arange(99.0), indexing="ij")
+    turned = tilt(images, 10, rng(0))
+    across, down = (((axis - c) * turned[:, 0]).sum((1, 2)) for axis, c in ((columns, 49), (rows, 16)))
+    seen = turned.sum((1, 2, 3)) > 0.5
+    angle = torch.atan2(down, across).rad2deg()[seen]
+    assert seen.sum() > 250 and 9 < angle.abs().max() < 10 + 1.5  # a stretch helps; a shear does not move the axis
+
+
 def test_no_degrees_no_tilt_and_the_same_generator_the_same_tilt() -> None:
     images = torch.rand(8, 3, 8, 10, generator=rng(1))
     assert torch.equal(tilt(images, 0, rng(0)), images)
