@@ -16,7 +16,6 @@ Methods with the same questions learn from the same answers: what one of them pa
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from edge import answer_terms, balancing, distillation
 from edge.answer_terms import MakeTerm
@@ -24,21 +23,11 @@ from edge.asker import Asker
 from edge.config import FOLDER, MEKD, OFFICIAL, Config
 from edge.images.local_images import LocalImages
 from edge.rivals import al, am, augmented, dafl_proxy, db3kd, dkd, kd, kn, ml, noise
+from edge.sends import Sends
 from edge.transfer_set.journal import TransferSet
 from shared.errors import InvalidConfig
 
 SOFT, TOP1 = "soft", "top1"
-
-
-class Sends(StrEnum):
-    """What the questions show of the device's images, the worst of them."""
-
-    NOISE = "noise"
-    """Nothing."""
-    SYNTHETIC = "synthetic"
-    """Images of a generator."""
-    REAL = "real"
-    """Private images, as they are, changed or mixed."""
 
 
 @dataclass(frozen=True)

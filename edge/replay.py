@@ -107,7 +107,8 @@ def changed(source: Source, file: Path | None, flags: dict[str, Any]) -> tuple[S
         )
     check_response(config)
     if "budget" in changes:
-        source = source.first(config.budget)
+        asked = config.budget <= source.config.budget  # then fewer pairs are all: equal images are paid for once
+        source = source.first(min(config.budget, len(source.pairs)) if asked else config.budget)
     if config.response == "top1":
         return replace(source, pairs=source.pairs.top1()), config
     if source.pairs.kind.output == LABEL:

@@ -102,6 +102,10 @@ class RunFolder:
         except TypeError:
             raise InvalidCheckpoint(f"{self.replay_file} was not written by this version.") from None
 
+    def asks(self) -> bool:
+        """Whether it belongs to a run that asks a teacher."""
+        return self.config_file.exists() and not self.replay_file.exists()
+
     def check(self, config: Config, replayed: Replayed | None = None) -> None:
         """Refuse a folder that belongs to another run.
 

@@ -92,6 +92,9 @@ def serve(
     threads: Annotated[int | None, typer.Option(help="Threads of the model.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of the metrics; 0 takes a free one.")] = None,
     log_format: Annotated[str | None, typer.Option(help="Form of the log: json or text.")] = None,
+    parent: Annotated[
+        int | None, typer.Option(help="Process that starts the server for itself: when it ends, so does the server.")
+    ] = None,
 ) -> None:
     """Serve a teacher until SIGTERM or Ctrl-C; prints the URL once it accepts connections.
 
@@ -109,8 +112,11 @@ def serve(
         log_format=log_format,
     )
     compute.yield_when_idle()
+    from server.serving import end_with
     from server.serving import serve as serve_until_stopped
 
+    if parent is not None:
+        end_with(parent)
     serve_until_stopped(settings, announce=lambda url: print(url, flush=True))  # noqa: T201 - for scripts to read
 
 

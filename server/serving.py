@@ -1,9 +1,11 @@
 """The serving process: binds, says where, serves, and drains on SIGTERM."""
 
 import logging
+import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,6 +27,8 @@ from shared.errors import InvalidConfig
 BACKLOG = 2048
 CLOSING_SECONDS = 5
 """For answers that are on the wire when nothing is in flight any more."""
+PARENT_SECONDS = 0.5
+"""Between two looks whether the parent is there."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -82,6 +86,20 @@ def bind(host: str, port: int) -> tuple[socket.socket, str]:
         ) from None
     shown = f"[{host}]" if family == socket.AF_INET6 else host
     return listener, f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def end_with(parent: int) -> None:
+    """Drain and end, as after SIGTERM, once this process is no longer a child of `parent`.
+
+    Who is killed cannot stop the server that it has started.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:

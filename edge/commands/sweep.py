@@ -145,8 +145,9 @@ def sweep(
         for reason, students in Counter(plan.refused.values()).items():
             console.print(f"[yellow]left out,[/yellow] {students} students: {escape(reason)}", soft_wrap=True)
         console.print(
-            f"{len(plan.jobs)} students, {len(plan.jobs) - len(plan.open)} of them made already; in all "
-            f"{plan.queries:,} queries, where each run for itself would ask {plan.queries_alone:,}.",
+            f"{len(plan.jobs)} students, {len(plan.jobs) - len(plan.open)} of them made already. {plan.paid:,} "
+            f"queries are paid and at most {plan.queries_left:,} left to pay; each run for itself would ask "
+            f"{plan.queries_alone:,}.",
             soft_wrap=True,
         )
     if dry_run:
@@ -163,8 +164,10 @@ def sweep(
         SweepDisplay(console, len(plan.open), at_once, quiet=quiet) as display,
     ):
         check_keys(plan, place)
-        failed = run_sweep(wanted, plan, place, runner, display, stop)
-    Rows(out).write_parquet()
+        try:
+            failed = run_sweep(wanted, plan, place, runner, display, stop)
+        finally:
+            Rows(out).write_parquet()  # of what there is, also after Ctrl-C
     if not quiet:
         console.print(f"Rows written to {escape(str(Rows(out).path))}.", soft_wrap=True)
     if failed:

@@ -3,6 +3,7 @@
 Nothing of `server` is imported: what is started here is what a container would start.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,8 @@ POLL_SECONDS = 0.02
 
 class LocalCloud:
     """`python -m server serve` for one teacher and one ledger; a context manager that leaves no process behind.
+
+    Where this process is killed, the server ends by itself.
 
     Its output goes to a file beside the ledger, `<ledger>.log`.
 
@@ -59,7 +62,7 @@ class LocalCloud:
         self.stop()
         self._log.parent.mkdir(parents=True, exist_ok=True)
         flags: list[str | Path] = ["--teacher", self._teacher, "--ledger", self._ledger]
-        flags += ["--host", "127.0.0.1", "--port", str(self._port)]
+        flags += ["--host", "127.0.0.1", "--port", str(self._port), "--parent", str(os.getpid())]
         if self._threads:
             flags += ["--threads", str(self._threads)]
         with self._log.open("wb") as log:

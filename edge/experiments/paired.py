@@ -32,9 +32,11 @@ def paired(
 ) -> None:
     """Print a Markdown table: a row per response, number of queries and method."""
     rows = read_rows(files)
-    if len(settings := {row.setting for row in rows}) > 1:
+    if len(settings := {(*row.setting, f"track {row.track}") for row in rows}) > 1:
         listed = "; ".join(sorted(" / ".join(setting) for setting in settings))
-        raise InvalidConfig(f"These are rows of several datasets, teachers or students, a table each: {listed}.")
+        raise InvalidConfig(
+            f"These are rows of several datasets, teachers, students or tracks, a table each: {listed}."
+        )
     print("\n".join(budgets_table(rows) if by_budget else table(rows, against)))  # noqa: T201 - its product
 
 

@@ -8,7 +8,8 @@ from functools import cached_property
 from edge.leaderboard.curves import Mean, area, mean, usual
 from edge.leaderboard.differences import Difference, difference
 from edge.leaderboard.pareto import EXPOSURE, Point
-from edge.leaderboard.rows import Row, Sends, Setting
+from edge.leaderboard.rows import Row, Setting
+from edge.sends import Sends
 from shared.errors import InvalidConfig
 
 BASELINE = "lq"

@@ -16,8 +16,8 @@ class Difference(NamedTuple):
     half_width: float | None
 
     def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of 0."""
-        return self.half_width is not None and abs(self.mean) > self.half_width
+        """Whether the interval lies on one side of 0. One without width says that the test set is small, no more."""
+        return bool(self.half_width) and abs(self.mean) > (self.half_width or 0.0)
 
     def __str__(self) -> str:
         if self.half_width is None:

@@ -48,7 +48,6 @@ def page(boards: Sequence[Board], against: str | None) -> str:
     return environment.get_template("template.html").render(
         settings=settings,
         choices=_choices(boards),
-        looks=looks,
         account=_account(rows),
         same_end=SAME_END,
         software=_distinct(row.software for row in rows),
@@ -153,7 +152,6 @@ def _account(rows: Sequence[Row]) -> dict[str, int]:
         "runs": len(rows),
         "failed": sum(row.status == "failed" for row in rows),
         "methods": len({row.method for row in rows}),
-        "settings": len({row.setting for row in rows}),
         "seeds": len({row.seed for row in rows}),
         "paid": sum(row.paid for row in rows),
         "queries": sum(row.queries for row in rows),

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from edge.leaderboard.rows import Sends
+from edge.sends import Sends
 
-EXPOSURE: dict[Sends, int] = {"noise": 0, "synthetic": 0, "mixed": 1, "real": 2}
+EXPOSURE: dict[Sends, int] = {Sends.NOISE: 0, Sends.SYNTHETIC: 0, Sends.MIXED: 1, Sends.REAL: 2}
 """How much of the private images left the device: none, some, all that were asked about."""
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
+from edge.sends import Sends
 from shared.errors import InvalidConfig
 
 
@@ -19,8 +20,6 @@ Name = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Nested = Annotated[dict[str, Any], BeforeValidator(_unpacked)]
-Sends = Literal["noise", "synthetic", "mixed", "real"]
-"""What left the device: noise, images that a generator made, some private images, private images alone."""
 
 
 class Setting(NamedTuple):
@@ -50,7 +49,7 @@ class Row(BaseModel):
     status: Literal["ok", "failed"]
     error: str | None = None
     """What stopped a run that failed."""
-    queries: NonNegativeInt = 0
+    queries: NonNegativeInt
     """Unique images sent, held-out ones included."""
     queries_by_stage: Annotated[dict[str, NonNegativeInt], BeforeValidator(_unpacked)] = {}
     paid: NonNegativeInt = 0
@@ -70,6 +69,7 @@ class Row(BaseModel):
     teacher_accuracy: Share | None = None
     test_images: NonNegativeInt = 0
     sends: Sends
+    """What left the device."""
     config: Nested = {}
     software: Nested = {}
     """Versions by name; `commit` is the code's."""

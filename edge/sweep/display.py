@@ -66,11 +66,12 @@ class SweepDisplay:
 
     def made(self, task: str, row: Mapping[str, Any]) -> None:
         """A student was made, or could not be made."""
-        self._took.append(self._ended(task))
+        seconds = self._ended(task)
         if row["status"] != "ok":
             self._failed += 1
             self._say(f"[red]{escape(task)} failed.[/red] {escape(row['error'])}")
             return
+        self._took.append(seconds)
         self._made += 1
         self._paid += row["paid"]
         self._saved += row["queries"] - row["paid"]
@@ -89,11 +90,11 @@ class SweepDisplay:
         return Group(facts, table)
 
     def seconds_left(self) -> float | None:
-        """By what students took so far on average; None before the first one."""
+        """By what students took so far on average, without those that failed; None before the first one."""
         left = self._students - self._made - self._failed
         if not self._took:
             return None
-        return left * sum(self._took) / len(self._took) / self._workers
+        return left * sum(self._took) / len(self._took) / max(1, min(self._workers, left))
 
     def _ended(self, task: str) -> float:
         began = self._running.pop(task, self._clock())

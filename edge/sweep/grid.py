@@ -108,12 +108,11 @@ def config_of(cell: Cell, sweep: Sweep) -> Config:
         InvalidConfig: no such preset, or fields that do not go together; names them.
     """
     changes = dict(sweep.variants.get(cell.method, {"preset": cell.method}))
-    try:
-        preset = named(changes.pop("preset"))
-    except KeyError:
-        raise InvalidConfig(f"Variant '{cell.method}' names no preset. Add the line: preset = \"pool\"") from None
+    preset = changes.pop("preset", None)
+    if not isinstance(preset, str):
+        raise InvalidConfig(f"Variant '{cell.method}' names no preset. Add the line: preset = \"pool\"")
     asked = {name: getattr(cell, name) for name in AXES}
-    return parse(merge(preset(_base(cell.dataset, sweep)).model_dump(), changes | asked))
+    return parse(merge(named(preset)(_base(cell.dataset, sweep)).model_dump(), changes | asked))
 
 
 def track_of(config: Config, sweep: Sweep) -> str:

@@ -36,17 +36,28 @@ class Job:
 
 
 def plan_jobs(
-    configs: Mapping[Cell, Config], local: Mapping[str, LocalImages], made: Collection[str] = ()
+    configs: Mapping[Cell, Config],
+    local: Mapping[str, LocalImages],
+    made: Collection[str] = (),
+    asking: Collection[str] = (),
 ) -> list[Job]:
-    """A job per cell, leaders before those that learn from their answers; what was `made` leads if it can."""
+    """A job per cell, leaders before those that learn from their answers.
+
+    What was `made`, or is `asking` already, leads if it can. What is asking and cannot lead goes on asking, for
+    itself: its folder is that of a run, and what it has paid for is no replay's.
+    """
+    known = {*made, *asking}
     groups: dict[Any, list[Cell]] = defaultdict(list)
     for cell, config in configs.items():
         groups[_questions(cell, config, local[cell.dataset])].append(cell)
     leading, following = [], []
     for group in groups.values():
-        leader = max(group, key=lambda cell: _comes_first(cell, configs[cell], made))
-        leading.append(Job(leader, configs[leader], generator=_generator(leader, configs[leader])))
-        following += [Job(cell, configs[cell], leader) for cell in group if cell != leader]
+        leader = max(group, key=lambda cell: _comes_first(cell, configs[cell], known))
+        for cell in group:
+            if cell == leader or cell.name in asking:
+                leading.append(Job(cell, configs[cell], generator=_generator(cell, configs[cell])))
+            else:
+                following.append(Job(cell, configs[cell], leader))
     return leading + following
 
 
@@ -72,9 +83,9 @@ def _step_1(config: Config) -> str | None:
     return json.dumps(config.deprivatization.model_dump()) if config.has_step_1 else None
 
 
-def _comes_first(cell: Cell, config: Config, made: Collection[str]) -> tuple[bool, int, bool, bool]:
+def _comes_first(cell: Cell, config: Config, known: Collection[str]) -> tuple[bool, int, bool, bool]:
     """Soft answers tell classes too; and what may be changed in training is known of a run without own settings."""
-    return cell.response == "soft", cell.budget, config.shift is None and config.flip is None, cell.name in made
+    return cell.response == "soft", cell.budget, config.shift is None and config.flip is None, cell.name in known
 
 
 def _generator(cell: Cell, config: Config) -> str | None:

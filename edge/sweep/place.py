@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -18,8 +19,8 @@ from edge.run_folder import RunFolder
 from edge.stopping import StopRequest
 from edge.sweep.grid import Cell
 
-LONGEST_NAME = 64
-"""Of a key."""
+LONGEST_NAME, DIGITS = 64, 8
+"""Of a key; and of the digest by which longer ones stay apart."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,15 @@ class Cloud:
     def _made(self, name: str, queries: int, policy: str) -> SecretStr:
         assert self.teacher is not None, "without a key, the server is ours"
         assert self.ledger is not None, "without a key, the server is ours"
-        return LocalCloud(self.teacher, self.ledger).create_key(
-            name.replace("/", "_")[-LONGEST_NAME:], queries, policy
-        )
+        return LocalCloud(self.teacher, self.ledger).create_key(key_name(name), queries, policy)
+
+
+def key_name(name: str) -> str:
+    """What the key of a run is called, as servers allow it."""
+    flat = name.replace("/", "_")
+    if len(flat) <= LONGEST_NAME:
+        return flat
+    return f"{flat[: LONGEST_NAME - DIGITS - 1]}-{sha256(name.encode()).hexdigest()[:DIGITS]}"
 
 
 @dataclass(frozen=True)

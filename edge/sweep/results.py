@@ -1,8 +1,10 @@
 """The rows of a sweep's folder: one per cell, a line of JSON each as they come, and a Parquet file of all of them."""
 
 import json
+import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import cache
 from importlib.util import find_spec
@@ -13,6 +15,7 @@ import edge
 from edge.config import Config
 from edge.methods import method_of
 from edge.sweep.grid import Cell
+from edge.transfer_set.lock import exclusive_lock
 from shared.checkpoints import write_atomically
 from shared.errors import InvalidCheckpoint, InvalidConfig
 
@@ -41,6 +44,20 @@ class Rows:
                 raise InvalidCheckpoint(f"{self.path}, line {number}, is no row of a sweep: {error!r}.") from None
         return rows
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One sweep at a time: another one would lose rows that come meanwhile.
+
+        Raises:
+            RunMismatch: another process has the rows.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = exclusive_lock(self.path)
+        try:
+            yield
+        finally:
+            os.close(lock)
+
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row; it is on the disk when this returns."""
         lines = self._whole_lines()
@@ -63,9 +80,11 @@ class Rows:
         import pyarrow as pa  # only sweeps need it
         from pyarrow import parquet
 
+        if not (rows := self.read()):
+            return
         flat = [
             {name: json.dumps(value) if name in NESTED else value for name, value in row.items()}
-            for row in self.read().values()
+            for row in rows.values()
         ]
         sink = pa.BufferOutputStream()
         parquet.write_table(pa.Table.from_pylist(flat), sink)
@@ -104,13 +123,17 @@ def done(row: Mapping[str, Any] | None, config: Config) -> bool:
 
 @cache
 def commit() -> str | None:
-    """Of the code, where it lies in a git checkout; with a plus where it was changed since."""
+    """Of the code, where git keeps it; with a plus where it was changed since.
+
+    An installed copy may lie in the checkout of another project, whose commits say nothing about it.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(edge.__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
 
     try:
+        git("ls-files", "--error-unmatch", edge.__file__)
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return None

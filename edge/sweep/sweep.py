@@ -27,7 +27,7 @@ from edge.sweep.place import Cloud, Place
 from edge.sweep.results import Rows, done, failed_row, row_of
 from edge.sweep.tasks import Outcome, Task
 from shared import architectures
-from shared.errors import BudgetTooSmall, InvalidConfig
+from shared.errors import BudgetTooSmall, InvalidConfig, MekdError
 
 TEACHER = "teacher of "
 """Begins the names of the tasks that meet one."""
@@ -43,15 +43,17 @@ class SweepPlan:
     """Cells that cannot be made, and why."""
     open: list[Job]
     """Without a row yet, or with a failed one."""
+    paid: int
+    """Queries that the rows of those made already paid."""
 
     @property
-    def queries(self) -> int:
-        """That the jobs pay, at most, when none was done yet."""
-        return sum(job.queries_paid for job in self.jobs)
+    def queries_left(self) -> int:
+        """That the open jobs pay, at most."""
+        return sum(job.queries_paid for job in self.open)
 
     @property
     def queries_alone(self) -> int:
-        """That they would pay if each cell asked for itself."""
+        """That all would pay if each cell asked for itself."""
         return sum(job.config.budget for job in self.jobs)
 
 
@@ -69,12 +71,13 @@ def plan_sweep(sweep: Sweep, out: Path, data_root: Path | None) -> SweepPlan:
     possible, refused = sorted_out(sweep, local)
     rows = Rows(out).read()
     made = {cell.name for cell, config in possible.items() if done(rows.get(cell.name), config)}
-    jobs = plan_jobs(possible, local, made)
+    asking = {cell.name for cell in possible if RunFolder(out / cell.name).asks() and cell.name not in made}
+    jobs = plan_jobs(possible, local, made, asking)
     to_do = [job for job in jobs if job.cell.name not in made]
     for job in to_do:
-        if job.leader is None:
-            RunFolder(out / job.cell.name).check(job.config)
-    return SweepPlan(jobs, refused, to_do)
+        folder = RunFolder(out / job.cell.name)
+        folder.check(job.config, folder.replayed() if job.leader else None)
+    return SweepPlan(jobs, refused, to_do, sum(rows[name]["paid"] for name in made))
 
 
 @contextmanager
@@ -128,6 +131,7 @@ def run_sweep(
 
     Raises:
         Stopped: the same call goes on from there.
+        RunMismatch: another process makes a sweep in this folder.
     """
     rows, jobs = Rows(place.out), {job.cell.name: job for job in plan.open}
     good = {name for name, row in rows.read().items() if row["status"] == "ok"}
@@ -148,7 +152,8 @@ def run_sweep(
         failed.update([job.cell.name] if outcome.error else [])
         display.made(outcome.name, row)
 
-    engine.run(tasks(plan, place), display.started, on_outcome, should_stop)
+    with rows.locked():
+        engine.run(tasks(plan, place), display.started, on_outcome, should_stop)
     return len(failed)
 
 
@@ -183,7 +188,7 @@ def check_keys(plan: SweepPlan, place: Place) -> None:
         if cloud.key is None:
             continue
         leaders = [job for job in plan.open if job.leader is None]
-        needed = sum(job.config.budget - place.folder(job.cell).asked() for job in leaders)
+        needed = sum(job.config.budget - _paid_for(job, place) for job in leaders)
         with TeacherClient(cloud.url, cloud.key) as teacher:
             usage = teacher.usage()
         if usage and needed > usage.remaining:
@@ -193,9 +198,16 @@ def check_keys(plan: SweepPlan, place: Place) -> None:
             )
 
 
+def _paid_for(job: Job, place: Place) -> int:
+    """Images that the job has paid for so far; 0 where its journal does not tell, which is that job's failure."""
+    try:
+        return place.folder(job.cell).asked() if job.leader is None else 0
+    except MekdError:
+        return 0
+
+
 def _row(sweep: Sweep, job: Job, teachers: Mapping[str, str], outcome: Outcome, place: Place) -> dict[str, Any]:
     track, teacher = track_of(job.config, sweep), teachers.get(job.cell.dataset, "unknown")
     if outcome.error is not None:
-        asked = place.folder(job.cell).asked() if job.leader is None else 0
-        return failed_row(job.cell, track, teacher, job.config, asked, outcome.error)
+        return failed_row(job.cell, track, teacher, job.config, _paid_for(job, place), outcome.error)
     return row_of(job.cell, track, teacher, outcome.value)

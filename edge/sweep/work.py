@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from edge import deprivatization
 from edge.asking.client import TeacherClient
+from edge.asking.link import Link
 from edge.asking.same_teacher import identity
 from edge.config import Config
 from edge.images.local_images import LocalImages, local_images
@@ -73,8 +74,8 @@ def make_student(place: Place, job: Job) -> dict[str, Any]:
     with stop_on_signal() as stop, place.teacher(dataset, key, stop, job.config.seed) as teacher:
         if job.leader is None:
             _ask(place, job, folder, teacher, stop)
-            _check_not_cut_short(job, folder, teacher)
-            traffic = _traffic_of(folder.results())
+            _check_not_cut_short(job, folder)
+            traffic = _traffic_of(folder.results(), place.link)
         else:
             _replay(place, job, folder, stop)
             traffic = _traffic_foreseen(place, job.config, teacher)
@@ -85,6 +86,7 @@ def make_student(place: Place, job: Job) -> dict[str, Any]:
         "queries_by_stage": stages,
         "paid": sum(stages.values()) if job.leader is None else 0,
         **traffic,
+        "link": place.link.name if place.link else None,
         "seconds": round(sum(took["seconds"] for took in results["stages"].values()), 1),
         **measured(folder, datasets.load(dataset, place.data_root).test, place.test_answers(dataset)),
         "sends": method_of(job.config).sends,
@@ -103,10 +105,10 @@ def _ask(place: Place, job: Job, folder: RunFolder, teacher: TeacherClient, stop
     run(job.config, teacher, folder.path, place.data_root, Watcher(should_stop=stop), place.link)
 
 
-def _check_not_cut_short(job: Job, folder: RunFolder, teacher: TeacherClient) -> None:
+def _check_not_cut_short(job: Job, folder: RunFolder) -> None:
     """A run learns from what a spent key had left; in a comparison it would stand for more than it had."""
-    asked, usage = folder.asked(), teacher.usage()
-    if usage and usage.remaining == 0 and asked < job.config.budget:
+    asked, key_at_its_end = folder.asked(), folder.results()["server"]
+    if key_at_its_end and key_at_its_end["remaining"] == 0 and asked < job.config.budget:
         raise BudgetTooSmall(
             f"The key ended after {asked} of {job.config.budget} queries: other runs spend it too. Have its budget "
             f"raised, remove {folder.path}, and start the sweep again."
@@ -123,11 +125,12 @@ def _replay(place: Place, job: Job, folder: RunFolder, stop: StopRequest) -> Non
     replay(source, config, folder.path, Watcher(should_stop=stop), place.data_root)
 
 
-def _traffic_of(results: dict[str, Any]) -> dict[str, Any]:
-    return {
+def _traffic_of(results: dict[str, Any], link: Link | None) -> dict[str, Any]:
+    took = {
         name: sum(stage[name] for stage in results["stages"].values())
         for name in ("bytes_up", "bytes_down", "link_seconds")
     }
+    return took if link else took | {"link_seconds": None}
 
 
 def _traffic_foreseen(place: Place, config: Config, teacher: TeacherClient) -> dict[str, Any]:

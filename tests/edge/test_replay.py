@@ -2,6 +2,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,17 @@ def test_a_prefix_is_learnt_as_if_no_more_had_been_paid(folder: RunFolder, tmp_p
     assert run_pairs(RunFolder(cut)).images.tolist() == whole.pairs.images[:budget].tolist()
     assert sum(stage["queries"] for stage in results["stages"].values()) == budget
     assert not same_student(folder.path, cut)
+
+
+def test_where_equal_images_were_paid_for_once_the_whole_budget_is_what_there_is(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    source = open_source(folder.path)
+    fewer = replace(source, pairs=source.pairs.first(len(source.pairs) - 1))
+    results = replayed(fewer, tmp_path / "out", budget=source.config.budget)
+    assert results["pool"]["pairs"] == source.config.budget - 1
+    with pytest.raises(InvalidConfig, match="asks for more than"):
+        changed(fewer, None, {"budget": source.config.budget + 1})
 
 
 def test_another_seed_student_or_weight_gives_another_student(folder: RunFolder, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -77,6 +80,33 @@ def test_a_stopped_server_comes_back_on_its_port_with_its_ledger(cloud_files: tu
             assert usage is not None and (usage.budget, usage.policy) == (10, "top1")
     with TeacherClient(url, key, patience=0.5) as client, pytest.raises(Unreachable):
         client.usage()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_a_server_that_a_program_started_ends_when_the_program_is_killed(cloud_files: tuple[Path, Path]) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from edge.experiments.local_cloud import LocalCloud\n"
+        "with LocalCloud(*map(Path, sys.argv[1:]), threads=1) as cloud: print(cloud.url, flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", program, *map(str, cloud_files)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert answers(url)
+    finally:
+        process.kill()
+        process.communicate()
+    deadline = time.monotonic() + 30
+    while answers(url) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not answers(url)
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -32,10 +32,22 @@ def test_a_single_pair_has_no_interval_and_proves_nothing() -> None:
     assert difference({3: 99.0}, {4: 90.0}) is None
 
 
+def test_an_interval_without_width_proves_nothing() -> None:
+    found = difference({0: 90.25, 1: 70.25}, {0: 90.0, 1: 70.0})
+    assert found is not None and not found.excludes_zero() and str(found) == "+0.25 [+0.25, +0.25]"
+
+
 def row(method: str, budget: int, seed: int, accuracy: float | None) -> Row:
     setting = {"track": "A", "dataset": "digits", "teacher": "resnet20", "student": "resnet8", "sends": "synthetic"}
     status = "failed" if accuracy is None else "ok"
-    cell = {"method": method, "response": "soft", "budget": budget, "seed": seed, "accuracy": accuracy}
+    cell = {
+        "method": method,
+        "response": "soft",
+        "budget": budget,
+        "seed": seed,
+        "accuracy": accuracy,
+        "queries": budget,
+    }
     return Row.model_validate({**setting, **cell, "status": status})
 
 
@@ -54,11 +66,21 @@ def test_students_are_compared_within_their_response_and_budget() -> None:
     ]
 
 
-def test_rows_of_several_students_are_not_mixed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"student": "resnet20"}, "resnet20 / track A; digits / resnet20 / resnet8 / track A"),
+        ({"teacher": "b"}, "digits / b / resnet8 / track A; digits / resnet20 / resnet8 / track A"),
+        ({"track": "B"}, "resnet8 / track A; digits / resnet20 / resnet8 / track B"),
+    ],
+)
+def test_rows_of_several_students_teachers_or_tracks_are_not_mixed(
+    tmp_path: Path, other: dict[str, str], told: str
+) -> None:
     one = row("pool", 100, 0, 0.9)
-    rows = [one, one.model_copy(update={"student": "resnet20"})]
+    rows = [one, one.model_copy(update=other)]
     (file := tmp_path / "rows.jsonl").write_text("\n".join(each.model_dump_json() for each in rows))
-    with pytest.raises(InvalidConfig, match="digits / resnet20 / resnet20; digits / resnet20 / resnet8"):
+    with pytest.raises(InvalidConfig, match=told):
         paired([file])
 
 

@@ -1,10 +1,8 @@
-from typing import get_args
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.leaderboard.pareto import EXPOSURE, Point, envelope, front
-from edge.leaderboard.rows import Sends
+from edge.sends import Sends
 
 # Few values, so that ties and equal points are common.
 POINTS = st.lists(
@@ -14,7 +12,7 @@ POINTS = st.lists(
         budget=st.just(1),
         queries=st.integers(1, 5).map(float),
         accuracy=st.integers(0, 5).map(lambda tenths: tenths / 10),
-        sends=st.sampled_from(get_args(Sends)),
+        sends=st.sampled_from(Sends),
     ),
     max_size=15,
 )
@@ -54,10 +52,10 @@ def test_the_staircase_holds_the_best_accuracy_for_so_many_queries(points: list[
 
 
 def test_noise_and_synthetic_images_expose_the_same_and_private_ones_the_most() -> None:
-    assert EXPOSURE["noise"] == EXPOSURE["synthetic"] < EXPOSURE["mixed"] < EXPOSURE["real"]
+    assert EXPOSURE[Sends.NOISE] == EXPOSURE[Sends.SYNTHETIC] < EXPOSURE[Sends.MIXED] < EXPOSURE[Sends.REAL]
 
 
 def test_a_worse_student_stays_on_the_front_if_it_sent_nothing_private() -> None:
-    private, own = Point("kd", 100, 100.0, 0.9, "real"), Point("lq", 100, 100.0, 0.8, "synthetic")
-    beaten = Point("pool", 100, 100.0, 0.7, "noise")
+    private, own = Point("kd", 100, 100.0, 0.9, Sends.REAL), Point("lq", 100, 100.0, 0.8, Sends.SYNTHETIC)
+    beaten = Point("pool", 100, 100.0, 0.7, Sends.NOISE)
     assert front([private, beaten, own]) == [own, private]

@@ -11,11 +11,12 @@ from sklearn.linear_model import LogisticRegression
 
 from edge.asking.teacher import Reply
 from edge.distillation import predict
-from edge.methods import METHODS, Sends
+from edge.methods import METHODS
 from edge.presets import PRESETS, RIVALS
 from edge.replay import changed, open_source, replay
 from edge.run import run
 from edge.run_folder import RunFolder
+from edge.sends import Sends
 from shared import metrics
 from shared.errors import InvalidConfig
 from shared.protocol import IMAGES, LABEL, LOGITS, ModelMetadata, TensorMetadata

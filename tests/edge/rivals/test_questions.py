@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from edge.asker import Asker, evenly
-from edge.methods import METHODS, Sends
+from edge.methods import METHODS
 from edge.presets import PRESETS, RIVALS
 from edge.rivals import am, augmented, dafl_proxy, db3kd, kd, noise
 from edge.run import run
 from edge.run_folder import RunFolder
+from edge.sends import Sends
 from edge.training import Watcher
 from edge.transfer_set.journal import Images, Journal, TransferSet, digests
 from shared.errors import InvalidConfig, Stopped

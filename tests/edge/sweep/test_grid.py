@@ -120,6 +120,18 @@ def test_what_was_made_before_leads_those_that_are_new() -> None:
     assert [job.cell.method for job in jobs if job.leader is None] == ["kd"]
 
 
+def test_what_is_asking_goes_on_asking_and_leads_if_it_can() -> None:
+    sweep = Sweep(methods=["ml", "kd"], budgets=[50])
+    possible, _ = sorted_out(sweep, LOCAL)
+    jobs = plan_jobs(possible, LOCAL, asking={"digits/resnet8/kd-soft-50-0"})
+    assert [job.cell.method for job in jobs if job.leader is None] == ["kd"]
+    possible, _ = sorted_out(Sweep(methods=["ml", "kd"], budgets=[50, 100]), LOCAL)
+    jobs = plan_jobs(possible, LOCAL, asking={"digits/resnet8/kd-soft-50-0"})
+    assert {job.cell.name for job in jobs if job.leader is None} == {
+        "digits/resnet8/ml-soft-100-0", "digits/resnet8/kd-soft-50-0"
+    }  # fmt: skip
+
+
 def test_copies_that_may_be_equal_are_not_cut_by_their_number() -> None:
     jobs = jobs_of(methods=["augmented"], budgets=[400, 600, 1000], responses=["soft", "top1"])
     assert {name for name, job in jobs.items() if job.leader} == {"augmented top1 400 0"}

@@ -8,25 +8,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pyarrow.parquet import read_table
 from pydantic import SecretStr
 from rich.console import Console
 
+from edge.asking.client import TeacherClient
 from edge.config import merge
 from edge.leaderboard.rows import read_rows
+from edge.run import run
 from edge.run_folder import RunFolder
 from edge.sweep.attempt import attempt
 from edge.sweep.display import SweepDisplay
 from edge.sweep.engine import OnOutcome, OnStart, ShouldStop
-from edge.sweep.grid import Sweep
+from edge.sweep.grid import Cell, Sweep, config_of
 from edge.sweep.measuring import measured
+from edge.sweep.place import key_name
 from edge.sweep.results import Rows
 from edge.sweep.schedule import Schedule
 from edge.sweep.sweep import check_keys, plan_sweep, run_sweep, served
 from edge.sweep.tasks import Outcome, Task
+from edge.training import Watcher
 from edge.transfer_set.journal import Journal
+from server.keys_cli import NAME
 from shared.errors import BudgetTooSmall, InvalidCheckpoint, InvalidConfig, RunMismatch
+from shared.protocol import LOGITS
 from tests.conftest import LiveServer, Serve
 from tests.edge.small import SMALL, whole_digits
 from tests.end_to_end.edge_process import EdgeProcess
@@ -177,6 +184,49 @@ def test_a_folder_of_another_config_is_refused_before_it_takes_down_every_cell(
         plan_sweep(sweep_of(methods=["kd"], students=["resnet9"]), tmp_path, None)
 
 
+def test_a_run_that_was_cut_short_gives_no_row_even_after_its_key_was_raised(
+    live_server: LiveServer, tmp_path: Path
+) -> None:
+    sweep, key = sweep_of(methods=["kd"], budgets=[80]), live_server.make_key(name="shared", budget=100)
+    cell = Cell("kd", "digits", "resnet8", "soft", 80, 0)
+
+    def spend(*_: Any) -> None:
+        with TeacherClient(live_server.url, SecretStr(key)) as other:
+            other.ask(np.zeros((40, 1, 8, 8), np.uint8), LOGITS, "another-program")
+
+    with TeacherClient(live_server.url, SecretStr(key)) as client:
+        run(config_of(cell, sweep), client, tmp_path / cell.name, watcher=Watcher(on_key=spend))
+    live_server.ledger.top_up("shared", 100)
+    said = made(sweep, tmp_path, live_server, key)
+    assert "ended after 60 of 80 queries" in said and Rows(tmp_path).read()[cell.name]["status"] == "failed"
+
+
+def test_a_journal_that_cannot_be_read_is_the_failure_of_its_cell_alone(
+    live_server: LiveServer, tmp_path: Path
+) -> None:
+    sweep, key = sweep_of(methods=["kd", "noise"], budgets=[40]), live_server.make_key()
+    broken = RunFolder(tmp_path / "digits/resnet8/kd-soft-40-0")
+    broken.claim(config_of(Cell("kd", "digits", "resnet8", "soft", 40, 0), sweep))
+    broken.journal.write_bytes(b"no database" * 1000)
+    made(sweep, tmp_path, live_server, key)
+    rows = Rows(tmp_path).read()
+    assert {row["method"]: row["status"] for row in rows.values()} == {"kd": "failed", "noise": "ok"}
+
+
+def test_two_sweeps_at_once_in_a_folder_are_refused(live_server: LiveServer, tmp_path: Path) -> None:
+    with Rows(tmp_path).locked(), pytest.raises(RunMismatch, match=r"has .*rows\.jsonl open"):
+        made(sweep_of(methods=["kd"]), tmp_path, live_server, live_server.make_key())
+
+
+@pytest.mark.parametrize("method", ["kd", "a-method-whose-name-is-very-long-indeed"])
+def test_keys_have_names_that_servers_allow_and_that_stay_apart(method: str) -> None:
+    names = [
+        key_name(Cell(method, "tiny-imagenet", "torchvision/efficientnet_b0", "top1", 1000, seed).name)
+        for seed in range(3)
+    ]
+    assert len(set(names)) == 3 and all(NAME.fullmatch(name) for name in names)
+
+
 def test_without_the_teacher_there_is_no_row_and_the_reason_is_told(live_server: LiveServer, tmp_path: Path) -> None:
     key = live_server.make_key()
     said = made(sweep_of(methods=["kd"]), tmp_path, live_server, key, live_server.make_key(budget=TEST_IMAGES - 1))
@@ -246,5 +296,5 @@ def test_the_display_tells_how_far_it_is_and_when_it_will_be_done() -> None:
     now[0] = 75.0
     console.print(display.picture())
     said = console.file.getvalue() if isinstance(console.file, io.StringIO) else ""
-    assert "2 of 3 students, 1 failed; 0 queries paid, 80 saved; about 0:00:05 left" in said
+    assert "2 of 3 students, 1 failed; 0 queries paid, 80 saved; about 0:00:10 left" in said
     assert "three" in said and "0:01:05" in said and "[no] reason" in said
