@@ -4,8 +4,8 @@ After Chen et al., "Data-Free Learning of Student Networks", ICCV 2019. What is 
 that saw no image of anybody.
 
 DAFL is *not possible* behind an API: its generator is trained through the teacher, by the teacher's gradients and
-features. Here an early student stands in for the teacher (the proxy), and the term of the activations is left out; the
-generator is step 1's, with K latents, where the released one has 100 and normalises its images over the batch:
+features. Here an early student stands in for the teacher (the proxy), and the term of the activations is left out;
+the generator is step 1's, with K latents, where the released one has 100 and normalises its images over the batch:
 
     L_OH = mean cross-entropy(S(G(z)), argmax S(G(z)))      of one class each
     L_IE = sum_k p_k log10 p_k,  p = mean softmax(S(G(z)))  all classes equally often
