@@ -32,12 +32,21 @@ def paired(
 ) -> None:
     """Print a Markdown table: a row per response, number of queries and method."""
     rows = read_rows(files)
+    check_comparable(rows)
+    print("\n".join(budgets_table(rows) if by_budget else table(rows, against)))  # noqa: T201 - its product
+
+
+def check_comparable(rows: Sequence[Row]) -> None:
+    """Refuse rows that do not belong in one table.
+
+    Raises:
+        InvalidConfig: lists what they are of.
+    """
     if len(settings := {(*row.setting, f"track {row.track}") for row in rows}) > 1:
         listed = "; ".join(sorted(" / ".join(setting) for setting in settings))
         raise InvalidConfig(
             f"These are rows of several datasets, teachers, students or tracks, a table each: {listed}."
         )
-    print("\n".join(budgets_table(rows) if by_budget else table(rows, against)))  # noqa: T201 - its product
 
 
 def table(rows: Sequence[Row], against: str) -> list[str]:

@@ -1,21 +1,35 @@
 """The tables of the README are what the rows in the repository say."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from edge.experiments import paired
+from edge.experiments.publish import ROOT, lines_of_table, publish, with_table
 from edge.leaderboard.rows import read_rows
+from shared.errors import InvalidConfig
 
-ROOT = Path(__file__).parent.parent.parent.parent
-MOST_COMPARED = 6
-"""Methods; of more, the table by budgets is shown."""
 RESULTS = sorted((ROOT / "edge" / "experiments" / "results").glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.name)
 def test_the_readme_shows_the_table_of_the_rows(file: Path) -> None:
-    rows = read_rows([file])
-    many = len({row.method for row in rows}) > MOST_COMPARED
-    table = paired.budgets_table(rows) if many else paired.table(rows, "pool")
-    assert "\n".join(table) in (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert with_table(readme, file.stem, lines_of_table(read_rows([file]))) == readme
+
+
+def test_new_rows_replace_those_of_their_cells_and_failed_ones_stay_out(tmp_path: Path) -> None:
+    (results := tmp_path / "edge" / "experiments" / "results").mkdir(parents=True)
+    shutil.copy(RESULTS[0], results / "some.jsonl")
+    first, second, *rest = (json.loads(line) for line in RESULTS[0].read_text().splitlines())
+    (tmp_path / "README.md").write_text("before\n\n<!-- table of some -->\n\n\n\n<!-- end -->\n\nafter\n")
+    new = [first | {"accuracy": 0.125}, second | {"status": "failed", "accuracy": None}, first | {"seed": 77}]
+    (rows := tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in new))
+    publish([rows], "some", tmp_path)
+    taken = [json.loads(line) for line in (results / "some.jsonl").read_text().splitlines()]
+    assert taken == [new[0], second, *rest, new[2]]
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith("before\n\n<!-- table of some -->\n\n| response") and readme.endswith("-->\n\nafter\n")
+    with pytest.raises(InvalidConfig, match="no table of other"):
+        publish([rows], "other", tmp_path)
