@@ -60,6 +60,14 @@ def sweep_of(**axes: Any) -> Sweep:
     return Sweep(**{"budgets": [40, 80], "config": CONFIG, **axes})
 
 
+def settings_of() -> str:
+    """The config's sections, as TOML."""
+    return "\n".join(
+        f"[config.{name}]\n" + "\n".join(f"{field} = {value}" for field, value in section.items())
+        for name, section in CONFIG.items()
+    )
+
+
 def made(sweep: Sweep, out: Path, server: LiveServer, key: str, evaluation_key: str | None = None) -> str:
     """Run it, one task at a time; what it said."""
     said = io.StringIO()
@@ -140,11 +148,7 @@ def test_a_cell_that_fails_says_why_and_takes_along_only_what_needs_it(
 
 def test_a_sweep_that_was_killed_goes_on_and_pays_for_nothing_twice(live_server: LiveServer, tmp_path: Path) -> None:
     key, out, file = live_server.make_key(), tmp_path / "out", tmp_path / "sweep.toml"
-    settings = "\n".join(
-        f"[config.{name}]\n" + "\n".join(f"{field} = {value}" for field, value in section.items())
-        for name, section in CONFIG.items()
-    )
-    file.write_text(f"methods = ['kd', 'pool', 'ml', 'noise']\nbudgets = [40, 80]\n{settings}\n")
+    file.write_text(f"methods = ['kd', 'pool', 'ml', 'noise']\nbudgets = [40, 80]\n{settings_of()}\n")
     flags = ("sweep", "--config", file, "--server", live_server.url, "--out", out, "--workers", "1")
     process = EdgeProcess(*flags, key=key, said=tmp_path / "said")
     process.wait_until(lambda: len(Rows(out).read()) >= 2)
