@@ -20,7 +20,8 @@ def test_runs_pay_from_keys_of_their_own_and_the_test_images_from_another(tmp_pa
         f"methods = ['kd', 'noise']\nresponses = ['top1']\nbudgets = [40]\n{settings_of()}\n"
         f"[teachers]\ndigits = '{checkpoint}'\n"
     )
-    process = EdgeProcess("sweep", "--config", file, "--out", out, key="", said=tmp_path / "said")
+    flags = ("sweep", "--config", file, "--out", out, "--workers", "1")
+    process = EdgeProcess(*flags, key="", said=tmp_path / "said")
     assert process.exit_code() == 0 and "0 queries are paid and at most 80 left to pay" in process.said()
     rows = Rows(out).read()
     assert {row["teacher"] for row in rows.values()} == {f"teacher@{load_teacher(checkpoint).version}"}
