@@ -18,7 +18,7 @@ def run(command: Callable[[], object], *, json_errors: bool = False) -> None:
     """Run `command`; exits with the code that `shared.errors` gives to what stopped it.
 
     With `json_errors` a program that called ours finds the error on stdout, too:
-    {"error": its code, "message": the line on stderr, "exit_code": the exit code}.
+    {"error": its code, "message": the line on stderr, "exit_code": the exit code}; see `described`.
     """
     try:
         command()
@@ -33,6 +33,11 @@ def run(command: Callable[[], object], *, json_errors: bool = False) -> None:
         raise
 
 
+def described(code: str, message: str, exit_code: int) -> dict[str, str | int]:
+    """What a program that called ours is told of an error."""
+    return {"error": code, "message": message, "exit_code": exit_code}
+
+
 def _end(code: str, message: str, exit_code: int, *, json_errors: bool) -> NoReturn:
     Console(stderr=True).print(f"[red]Error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
     if json_errors:
@@ -41,4 +46,4 @@ def _end(code: str, message: str, exit_code: int, *, json_errors: bool) -> NoRet
 
 
 def _print_json(code: str, message: str, exit_code: int) -> None:
-    print(json.dumps({"error": code, "message": message, "exit_code": exit_code}))  # noqa: T201 - for the caller
+    print(json.dumps(described(code, message, exit_code)))  # noqa: T201 - for the caller

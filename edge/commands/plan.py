@@ -1,8 +1,9 @@
 """`mekd-edge plan`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from edge.commands.options import (
     OUTPUT,
@@ -18,6 +19,12 @@ from edge.commands.options import (
 )
 from edge.commands.run_flags import Choice, with_run_flags
 from edge.commands.teacher_flags import Told, with_teacher_flags
+from shared.command_line import described
+from shared.errors import BudgetTooSmall
+
+if TYPE_CHECKING:
+    from edge.config import Config
+    from shared.protocol import Usage
 
 
 @with_run_flags
@@ -55,7 +62,7 @@ def plan(
     chosen_link = the_link(link, real_time=False)
     prepare_torch()
     from edge.images.local_images import local_images
-    from edge.planning.plan import check_budget, make_plan
+    from edge.planning.plan import make_plan
     from edge.planning.prediction import Terms, held_out, predict
     from edge.planning.step_timing import time_steps
     from edge.report.prediction_table import prediction_table, remarks
@@ -68,9 +75,27 @@ def plan(
         times = time_steps(config, local, planned.output, held_out(config)) if timing else None
         terms = Terms(teacher, metadata, usage, chosen_link, real_time=True, price_per_1000=price_per_1000)
         prediction = predict(config, planned, local, terms, times)
-    key = usage.model_dump() if usage else None
-    show(prediction.model_dump() | {"key": key}, prediction_table(prediction), as_json=json)
-    if not json:
-        for remark in remarks(prediction, usage):
-            console.print(remark, markup=False, soft_wrap=True)
-    check_budget(config, usage, 0, started=False)
+    results = prediction.model_dump() | {"key": usage.model_dump() if usage else None}
+    refusal = _refusal(config, usage)
+    if refusal and json:  # one object tells what was found and what is wrong
+        results |= described(refusal.code, str(refusal), refusal.exit_code)
+    show(results, prediction_table(prediction), as_json=json)
+    if json:
+        if refusal:
+            console.print(f"[red]Error:[/red] {escape(str(refusal))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(refusal.exit_code if refusal else 0)
+    for remark in remarks(prediction, usage):
+        console.print(remark, markup=False, soft_wrap=True)
+    if refusal:
+        raise refusal
+
+
+def _refusal(config: "Config", usage: "Usage | None") -> BudgetTooSmall | None:
+    """What the key would say to this budget, if it cannot pay."""
+    from edge.planning.plan import check_budget
+
+    try:
+        check_budget(config, usage, 0, started=False)
+    except BudgetTooSmall as error:
+        return error
+    return None

@@ -69,6 +69,16 @@ def test_a_key_that_cannot_pay_is_said_with_the_number_after_the_table(live_serv
     assert "needs 100 queries, key 'poor' has 99 of 99 left" in str(shown.exception)
 
 
+def test_for_a_program_a_key_that_cannot_pay_is_told_in_the_plans_one_document(
+    live_server: LiveServer, small: Path
+) -> None:
+    key = live_server.make_key(name="poor", budget=99)
+    shown = plan(live_server.url, key, "--config", small, "--no-timing", "--json")
+    document = json.loads(shown.stdout)
+    assert (document["total"]["queries"], document["error"]) == (100, "budget-too-small")
+    assert document["exit_code"] == shown.exit_code == 5 and document["message"] in shown.stderr
+
+
 def test_a_slow_key_is_said_to_take_minutes(live_server: LiveServer) -> None:
     key = live_server.make_key(images_per_minute=600)
     shown = plan(live_server.url, key, "--response", "top1", "--no-timing")
