@@ -2,6 +2,7 @@
 
     python -m edge.experiments.publish runs/digits/rows.jsonl --as digits
 
+Taken are the rows of the grid of that name, `digits.toml`, with its settings; one folder may serve several grids.
 Rows that failed stay out; of a cell that is there already the new row counts. In the README the table of a results
 file stands between two comments, the first of which names it.
 """
@@ -9,6 +10,7 @@ file stands between two comments, the first of which names it.
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +18,8 @@ import typer
 
 from edge.experiments.paired import budgets_table, check_comparable, table
 from edge.leaderboard.rows import Row, read_rows
+from edge.sweep.grid import Cell, Sweep, cells, config_of, read_sweep
+from edge.sweep.results import done
 from shared import command_line
 from shared.checkpoints import write_atomically
 from shared.errors import InvalidConfig
@@ -31,26 +35,28 @@ def publish(
     root: Annotated[Path, typer.Option(help="The repository.")] = ROOT,
 ) -> None:
     """Update a results file and its table in the README."""
-    results, readme = root / "edge" / "experiments" / "results" / f"{name}.jsonl", root / "README.md"
-    lines = merged([*([results] if results.exists() else []), *rows])
+    experiments, readme = root / "edge" / "experiments", root / "README.md"
+    results, grid = experiments / "results" / f"{name}.jsonl", read_sweep(experiments / f"{name}.toml", {})
+    lines = merged([*([results] if results.exists() else []), *rows], grid)
     text = with_table(readme.read_text(), name, lines_of_table([Row.model_validate_json(line) for line in lines]))
     write_atomically(results, "".join(line + "\n" for line in lines).encode())
     write_atomically(readme, text.encode())
 
 
-def merged(files: Iterable[Path]) -> list[str]:
-    """The lines of the rows of all files that did not fail, each cell where it came first, with its last row.
+def merged(files: Iterable[Path], grid: Sweep) -> list[str]:
+    """The lines of the grid's rows in all files that did not fail, each cell where it came first, with its last row.
 
     Raises:
         InvalidConfig: a file or a row cannot be read, or there is none.
     """
+    configs = {cell: config_of(cell, grid) for cell in cells(grid)}
     by_cell = {}
     for file in files:
         read_rows([file])  # says what is wrong
-        for line in file.read_text().splitlines():
-            row = Row.model_validate_json(line)
-            if row.status == "ok":
-                by_cell[row.cell] = json.dumps(json.loads(line))
+        for row in map(json.loads, file.read_text().splitlines()):
+            cell = Cell(**{field.name: row[field.name] for field in fields(Cell)})
+            if cell in configs and done(row, configs[cell]):
+                by_cell[cell] = json.dumps(row)
     return list(by_cell.values())
 
 

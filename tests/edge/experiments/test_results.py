@@ -22,14 +22,17 @@ def test_the_readme_shows_the_table_of_the_rows(file: Path) -> None:
 def test_new_rows_replace_those_of_their_cells_and_failed_ones_stay_out(tmp_path: Path) -> None:
     (results := tmp_path / "edge" / "experiments" / "results").mkdir(parents=True)
     shutil.copy(RESULTS[0], results / "some.jsonl")
+    shutil.copy(ROOT / "edge" / "experiments" / f"{RESULTS[0].stem}.toml", results.parent / "some.toml")
     first, second, *rest = (json.loads(line) for line in RESULTS[0].read_text().splitlines())
     (tmp_path / "README.md").write_text("before\n\n<!-- table of some -->\n\n\n\n<!-- end -->\n\nafter\n")
     new = [first | {"accuracy": 0.125}, second | {"status": "failed", "accuracy": None}, first | {"seed": 77}]
+    new.append(second | {"config": second["config"] | {"request": 7}, "accuracy": 0.5})
     (rows := tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in new))
     publish([rows], "some", tmp_path)
     taken = [json.loads(line) for line in (results / "some.jsonl").read_text().splitlines()]
-    assert taken == [new[0], second, *rest, new[2]]
+    assert taken == [new[0], second, *rest], "the others are of another grid, or of another config"
     readme = (tmp_path / "README.md").read_text()
     assert readme.startswith("before\n\n<!-- table of some -->\n\n| response") and readme.endswith("-->\n\nafter\n")
+    (results.parent / "some.toml").rename(results.parent / "other.toml")
     with pytest.raises(InvalidConfig, match="no table of other"):
         publish([rows], "other", tmp_path)
