@@ -216,7 +216,7 @@ def test_a_rival_asks_what_was_planned_and_says_what_it_sent(name: str, tmp_path
 def test_a_rival_that_was_stopped_again_and_again_makes_the_same_student(name: str, tmp_path: Path) -> None:
     config = PRESETS[name](small_config(budget=130, response=response(name), request=10))
     run(config, teacher_for(name), tmp_path / "once")
-    calls = iter(range(10**6))
+    calls, stops = iter(range(10**6)), 0
     patience = [8]
 
     def impatient() -> bool:
@@ -227,12 +227,12 @@ def test_a_rival_that_was_stopped_again_and_again_makes_the_same_student(name: s
             run(config, teacher_for(name), tmp_path / "often", watcher=Watcher(should_stop=impatient))
             break
         except Stopped:
-            calls = iter(range(10**6))
-            patience[0] += 3
+            calls, stops = iter(range(10**6)), stops + 1
+            patience[0] += patience[0] // 2
     else:
         pytest.fail("never finished")
     one, other = (RunFolder(tmp_path / folder).student.read_bytes() for folder in ("once", "often"))
-    assert one == other and patience[0] > 8
+    assert one == other and stops >= 2
 
 
 @pytest.mark.parametrize(
