@@ -164,10 +164,7 @@ def sweep(
         SweepDisplay(console, len(plan.open), at_once, quiet=quiet) as display,
     ):
         check_keys(plan, place)
-        try:
-            failed = run_sweep(wanted, plan, place, runner, display, stop)
-        finally:
-            Rows(out).write_parquet()  # of what there is, also after Ctrl-C
+        failed = run_sweep(wanted, plan, place, runner, display, stop)
     if not quiet:
         console.print(f"Rows written to {escape(str(Rows(out).path))}.", soft_wrap=True)
     if failed:

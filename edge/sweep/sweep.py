@@ -153,7 +153,10 @@ def run_sweep(
         display.made(outcome.name, row)
 
     with rows.locked():
-        engine.run(tasks(plan, place), display.started, on_outcome, should_stop)
+        try:
+            engine.run(tasks(plan, place), display.started, on_outcome, should_stop)
+        finally:
+            rows.write_parquet()  # of what there is, also after Ctrl-C
     return len(failed)
 
 
