@@ -1,8 +1,9 @@
 """What a sweep has to do: which cells ask, which ones learn from what another cell asked, and in which order.
 
 Cells whose methods ask the same questions share one transfer set: that with the largest budget, and soft answers
-where any of them wants those, asks; the others are replays of a prefix of it, or of its classes. Generators learn
-without a query, so runs with the same step 1 share one.
+where any of them wants those, asks; the others are replays of a prefix of it, or of its classes. In a grid that has
+grown, what asks goes on from what a smaller budget has bought. Generators learn without a query, so runs with the
+same step 1 share one.
 """
 
 import json
@@ -28,25 +29,29 @@ class Job:
     """The cell whose answers it learns from; None asks for itself."""
     generator: str | None = None
     """Name of the generator that it is given, if so."""
+    known: Cell | None = None
+    """A cell that was made before and has paid for the first of its questions, if so."""
 
     @property
     def queries_paid(self) -> int:
         """At most."""
-        return self.config.budget if self.leader is None else 0
+        if self.leader is not None:
+            return 0
+        return self.config.budget - (self.known.budget if self.known else 0)
 
 
 def plan_jobs(
     configs: Mapping[Cell, Config],
     local: Mapping[str, LocalImages],
     made: Collection[str] = (),
-    asking: Collection[str] = (),
+    asked: Collection[str] = (),
 ) -> list[Job]:
     """A job per cell, leaders before those that learn from their answers.
 
-    What was `made`, or is `asking` already, leads if it can. What is asking and cannot lead goes on asking, for
+    What was `made`, or has `asked` already, leads if it can. What is asking and cannot lead goes on asking, for
     itself: its folder is that of a run, and what it has paid for is no replay's.
     """
-    known = {*made, *asking}
+    known, asking, have_asked = {*made, *asked}, set(asked) - set(made), set(asked) & set(made)
     groups: dict[Any, list[Cell]] = defaultdict(list)
     for cell, config in configs.items():
         groups[_questions(cell, config, local[cell.dataset])].append(cell)
@@ -55,7 +60,9 @@ def plan_jobs(
         leader = max(group, key=lambda cell: _comes_first(cell, configs[cell], known))
         for cell in group:
             if cell == leader or cell.name in asking:
-                leading.append(Job(cell, configs[cell], generator=_generator(cell, configs[cell])))
+                smaller = (other for other in group if other.name in have_asked and _begins(other, cell))
+                begun = max(smaller, key=lambda other: other.budget, default=None)
+                leading.append(Job(cell, configs[cell], generator=_generator(cell, configs[cell]), known=begun))
             else:
                 following.append(Job(cell, configs[cell], leader))
     return leading + following
@@ -86,6 +93,11 @@ def _step_1(config: Config) -> str | None:
 def _comes_first(cell: Cell, config: Config, known: Collection[str]) -> tuple[bool, int, bool, bool]:
     """Soft answers tell classes too; and what may be changed in training is known of a run without own settings."""
     return cell.response == "soft", cell.budget, config.shift is None and config.flip is None, cell.name in known
+
+
+def _begins(smaller: Cell, cell: Cell) -> bool:
+    """Whether of two cells that ask the same questions one has bought what the other would buy first."""
+    return smaller.response == cell.response and smaller.budget < cell.budget
 
 
 def _generator(cell: Cell, config: Config) -> str | None:

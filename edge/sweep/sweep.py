@@ -22,6 +22,7 @@ from edge.sweep import work
 from edge.sweep.display import SweepDisplay
 from edge.sweep.engine import Engine
 from edge.sweep.grid import Cell, Sweep, sorted_out, track_of
+from edge.sweep.growing import inherited
 from edge.sweep.jobs import Job, generators, plan_jobs
 from edge.sweep.place import Cloud, Place
 from edge.sweep.results import Rows, done, failed_row, row_of
@@ -71,8 +72,8 @@ def plan_sweep(sweep: Sweep, out: Path, data_root: Path | None) -> SweepPlan:
     possible, refused = sorted_out(sweep, local)
     rows = Rows(out).read()
     made = {cell.name for cell, config in possible.items() if done(rows.get(cell.name), config)}
-    asking = {cell.name for cell in possible if RunFolder(out / cell.name).asks() and cell.name not in made}
-    jobs = plan_jobs(possible, local, made, asking)
+    asked = {cell.name for cell in possible if RunFolder(out / cell.name).asks()}
+    jobs = plan_jobs(possible, local, made, asked)
     to_do = [job for job in jobs if job.cell.name not in made]
     for job in to_do:
         folder = RunFolder(out / job.cell.name)
@@ -191,7 +192,7 @@ def check_keys(plan: SweepPlan, place: Place) -> None:
         if cloud.key is None:
             continue
         leaders = [job for job in plan.open if job.leader is None]
-        needed = sum(job.config.budget - _paid_for(job, place) for job in leaders)
+        needed = sum(_left_to_pay(job, place) for job in leaders)
         with TeacherClient(cloud.url, cloud.key) as teacher:
             usage = teacher.usage()
         if usage and needed > usage.remaining:
@@ -201,10 +202,20 @@ def check_keys(plan: SweepPlan, place: Place) -> None:
             )
 
 
+def _left_to_pay(job: Job, place: Place) -> int:
+    """At most; all of it where the journal does not tell, which is that job's failure."""
+    folder = place.folder(job.cell)
+    try:
+        return job.config.budget - folder.asked() if folder.asks() else job.queries_paid
+    except MekdError:
+        return job.config.budget
+
+
 def _paid_for(job: Job, place: Place) -> int:
     """Images that the job has paid for so far; 0 where its journal does not tell, which is that job's failure."""
+    folder = place.folder(job.cell)
     try:
-        return place.folder(job.cell).asked() if job.leader is None else 0
+        return folder.asked() - inherited(folder) if job.leader is None else 0
     except MekdError:
         return 0
 

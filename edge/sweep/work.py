@@ -18,6 +18,7 @@ from edge.replay import changed, open_source, replay
 from edge.run import run
 from edge.run_folder import RunFolder
 from edge.stopping import StopRequest, stop_on_signal
+from edge.sweep.growing import go_on_from, inherited
 from edge.sweep.jobs import Job
 from edge.sweep.measuring import ask_about_tests, check_teacher_of, measured
 from edge.sweep.place import Cloud, Place
@@ -84,7 +85,7 @@ def make_student(place: Place, job: Job) -> dict[str, Any]:
     return {
         "queries": sum(stages.values()),
         "queries_by_stage": stages,
-        "paid": sum(stages.values()) if job.leader is None else 0,
+        "paid": sum(stages.values()) - inherited(folder) if job.leader is None else 0,
         **traffic,
         "link": place.link.name if place.link else None,
         "seconds": round(sum(took["seconds"] for took in results["stages"].values()), 1),
@@ -97,6 +98,8 @@ def make_student(place: Place, job: Job) -> dict[str, Any]:
 
 
 def _ask(place: Place, job: Job, folder: RunFolder, teacher: TeacherClient, stop: StopRequest) -> None:
+    if job.known is not None:
+        go_on_from(place.folder(job.known), folder)
     if job.generator is not None and not folder.generator.exists():
         made = place.generator(job.generator).generator.read_bytes()
         folder.check(job.config)

@@ -123,13 +123,31 @@ def test_what_was_made_before_leads_those_that_are_new() -> None:
 def test_what_is_asking_goes_on_asking_and_leads_if_it_can() -> None:
     sweep = Sweep(methods=["ml", "kd"], budgets=[50])
     possible, _ = sorted_out(sweep, LOCAL)
-    jobs = plan_jobs(possible, LOCAL, asking={"digits/resnet8/kd-soft-50-0"})
+    jobs = plan_jobs(possible, LOCAL, asked={"digits/resnet8/kd-soft-50-0"})
     assert [job.cell.method for job in jobs if job.leader is None] == ["kd"]
     possible, _ = sorted_out(Sweep(methods=["ml", "kd"], budgets=[50, 100]), LOCAL)
-    jobs = plan_jobs(possible, LOCAL, asking={"digits/resnet8/kd-soft-50-0"})
+    jobs = plan_jobs(possible, LOCAL, asked={"digits/resnet8/kd-soft-50-0"})
     assert {job.cell.name for job in jobs if job.leader is None} == {
         "digits/resnet8/ml-soft-100-0", "digits/resnet8/kd-soft-50-0"
     }  # fmt: skip
+
+
+def test_in_a_grid_that_has_grown_the_larger_goes_on_from_what_the_smaller_has_paid_for() -> None:
+    sweep = Sweep(methods=["ml", "kd"], budgets=[50, 100, 400], responses=["soft", "top1"])
+    possible, _ = sorted_out(sweep, LOCAL)
+    made = {f"digits/resnet8/{name}-0" for name in ("kd-soft-50", "kd-soft-100", "ml-soft-50", "kd-top1-100")}
+    paid = {"digits/resnet8/kd-soft-50-0", "digits/resnet8/kd-soft-100-0"}
+    jobs = [job for job in plan_jobs(possible, LOCAL, made, paid) if job.leader is None]
+    assert [(job.cell.name, job.known and job.known.name, job.queries_paid) for job in jobs] == [
+        ("digits/resnet8/ml-soft-400-0", "digits/resnet8/kd-soft-100-0", 300)
+    ]
+
+
+def test_classes_alone_are_no_beginning_of_soft_answers() -> None:
+    possible, _ = sorted_out(Sweep(methods=["kd"], budgets=[50, 400], responses=["soft", "top1"]), LOCAL)
+    paid = {"digits/resnet8/kd-top1-50-0"}
+    (leader,) = [job for job in plan_jobs(possible, LOCAL, paid, paid) if job.leader is None]
+    assert leader.cell.response == "soft" and leader.known is None and leader.queries_paid == 400
 
 
 def test_copies_that_may_be_equal_are_not_cut_by_their_number() -> None:
