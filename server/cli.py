@@ -53,6 +53,7 @@ def train(
     from server import train_teacher
     from shared import checkpoints, datasets
 
+    compute.keep_freed_memory()
     compute.use_threads()
     dataset = datasets.load(data, data_root)
     epochs = epochs or train_teacher.default_epochs(dataset)

@@ -239,4 +239,5 @@ def show(results: dict[str, Any], table: RenderableType, *, as_json: bool, quiet
 def prepare_torch() -> None:
     """To be called before torch is imported."""
     compute.yield_when_idle()
+    compute.keep_freed_memory()
     compute.use_threads()

@@ -175,6 +175,7 @@ def serve(pipe: "Connection[Any, Any]", threads: int) -> None:
         signal.signal(number, signal.SIG_IGN)  # between tasks there is nothing to stop: the engine closes the pipe
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    compute.keep_freed_memory()
     compute.limit_threads(threads)
     while True:
         try:

@@ -13,6 +13,7 @@ from shared import compute
 
 def attempt_on_ray(threads: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Ending:
     """`attempt` with so many threads."""
+    compute.keep_freed_memory()
     compute.limit_threads(threads)
     with _woken_by_cancel():
         return attempt(work, arguments)

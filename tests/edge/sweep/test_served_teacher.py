@@ -6,7 +6,7 @@ from edge.sweep.results import Rows
 from server.ledger.sqlite import SqliteLedger
 from server.torch_teacher import load_teacher
 from shared import architectures, checkpoints
-from tests.edge.sweep.test_sweep import TEST_IMAGES, settings_of
+from tests.edge.sweep.small_sweep import TEST_IMAGES, settings_of
 from tests.end_to_end.edge_process import EdgeProcess
 
 

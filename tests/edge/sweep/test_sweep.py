@@ -4,7 +4,6 @@ import io
 import json
 import re
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,67 +18,22 @@ from edge.config import merge
 from edge.leaderboard.rows import read_rows
 from edge.run import run
 from edge.run_folder import RunFolder
-from edge.sweep.attempt import attempt
 from edge.sweep.display import SweepDisplay
-from edge.sweep.engine import OnOutcome, OnStart, ShouldStop
-from edge.sweep.grid import Cell, Sweep, config_of
-from edge.sweep.growing import go_on_from, inherited
+from edge.sweep.grid import Cell, config_of
 from edge.sweep.measuring import measured
 from edge.sweep.place import key_name
 from edge.sweep.results import Rows
-from edge.sweep.schedule import Schedule
-from edge.sweep.sweep import check_keys, plan_sweep, run_sweep, served
-from edge.sweep.tasks import Outcome, Task
+from edge.sweep.sweep import check_keys, plan_sweep, served
 from edge.training import Watcher
 from edge.transfer_set.journal import Journal
 from server.keys_cli import NAME
 from shared.errors import BudgetTooSmall, InvalidCheckpoint, InvalidConfig, RunMismatch
 from shared.protocol import LOGITS
 from tests.conftest import LiveServer, Serve
-from tests.edge.small import SMALL, whole_digits
+from tests.edge.small import whole_digits
+from tests.edge.sweep.small_sweep import CONFIG, TEST_IMAGES, made, settings_of, sweep_of
 from tests.end_to_end.edge_process import EdgeProcess
 from tests.fakes import LinearTeacher
-
-CONFIG: dict[str, Any] = {name: SMALL[name] for name in ("deprivatization", "distillation")}
-TEST_IMAGES = 400
-
-
-class InTurn:
-    """An engine without processes of its own."""
-
-    def run(self, tasks: Sequence[Task], on_start: OnStart, on_outcome: OnOutcome, should_stop: ShouldStop) -> None:
-        schedule = Schedule(tasks)
-        while task := schedule.next():
-            on_start(task.name)
-            ending = attempt(task.work, task.arguments)
-            outcome = Outcome(task.name, ending.value, ending.error, ending.seconds, 1)
-            for settled in [outcome, *schedule.settle(outcome)]:
-                on_outcome(settled)
-
-
-def sweep_of(**axes: Any) -> Sweep:
-    return Sweep(**{"budgets": [40, 80], "config": CONFIG, **axes})
-
-
-def settings_of() -> str:
-    """The config's sections, as TOML."""
-    return "\n".join(
-        f"[config.{name}]\n" + "\n".join(f"{field} = {value}" for field, value in section.items())
-        for name, section in CONFIG.items()
-    )
-
-
-def made(sweep: Sweep, out: Path, server: LiveServer, key: str, evaluation_key: str | None = None) -> str:
-    """Run it, one task at a time; what it said."""
-    said = io.StringIO()
-    secret = SecretStr(evaluation_key) if evaluation_key else None
-    plan = plan_sweep(sweep, out, None)
-    with (
-        served(sweep, out, None, server=server.url, key=SecretStr(key), evaluation_key=secret) as place,
-        SweepDisplay(Console(file=said, width=200), len(plan.open), 1) as display,
-    ):
-        run_sweep(sweep, plan, place, InTurn(), display, lambda: False)
-    return said.getvalue()
 
 
 def test_a_sweep_pays_once_for_what_its_cells_share_and_measures_every_student(
@@ -127,43 +81,6 @@ def test_what_is_made_is_not_made_again_and_a_larger_grid_makes_what_is_new(
     assert (tmp_path / "rows.jsonl").read_bytes().startswith(before)
     alone = Rows(tmp_path).read()["digits/resnet8/ml-soft-40-0"]
     assert alone["fidelity"] is None and alone["kl_nats"] is None  # nobody paid for the test images
-
-
-def test_a_grid_that_gets_larger_budgets_pays_for_what_is_new_alone_and_teaches_what_a_fresh_one_does(
-    live_server: LiveServer, tmp_path: Path
-) -> None:
-    grown, fresh, larger = tmp_path / "grown", tmp_path / "fresh", sweep_of(methods=["pool"], budgets=[70, 100])
-    made(sweep_of(methods=["pool"], budgets=[70]), grown, live_server, live_server.make_key())
-    exact = live_server.make_key(budget=30)
-    with served(larger, grown, None, server=live_server.url, key=SecretStr(exact)) as place:
-        check_keys(plan_sweep(larger, grown, None), place)
-    made(larger, grown, live_server, exact)
-    made(larger, fresh, live_server, live_server.make_key())
-    for rows, paid in ((Rows(grown).read(), [70, 30]), (Rows(fresh).read(), [0, 100])):
-        assert [row["paid"] for row in rows.values()] in (paid, paid[::-1])
-    row, anew = (Rows(out).read()["digits/resnet8/pool-soft-100-0"] for out in (grown, fresh))
-    for field in ("queries", "queries_by_stage", "accuracy"):
-        assert row[field] == anew[field]
-    assert live_server.spent(exact) == 30
-
-
-def test_what_goes_on_from_a_smaller_run_and_is_killed_meanwhile_is_completed(
-    live_server: LiveServer, tmp_path: Path
-) -> None:
-    key = live_server.make_key()
-    made(sweep_of(methods=["kd"], budgets=[80]), tmp_path, live_server, key)
-    smaller, folder = RunFolder(tmp_path / "digits/resnet8/kd-soft-80-0"), RunFolder(tmp_path / "larger")
-    with Journal(smaller.journal) as theirs, Journal(folder.journal) as ours:
-        requests = list(theirs.answered())
-        first, traffic = requests[0], theirs.traffic(requests[0].stage)
-        ours.add(first.stage, first.step, first.output, first.images, first.sent)
-    go_on_from(smaller, folder)
-    go_on_from(smaller, folder)
-    with Journal(folder.journal) as ours:
-        assert ours.queries() == 80 and ours.traffic(first.stage) == traffic
-        for ours_now, theirs_then in zip(ours.answered(), requests, strict=True):
-            assert np.array_equal(np.asarray(ours_now.answers), np.asarray(theirs_then.answers))
-    assert inherited(folder) == 80
 
 
 def test_a_cell_that_fails_says_why_and_takes_along_only_what_needs_it(

@@ -16,7 +16,7 @@ from edge.sweep.on_ray import RayEngine
 from edge.sweep.results import Rows
 from edge.sweep.sweep import plan_sweep, run_sweep, served
 from tests.conftest import LiveServer
-from tests.edge.sweep.test_sweep import made, sweep_of
+from tests.edge.sweep.small_sweep import made, sweep_of
 
 LEADER, FOLLOWER = "digits/resnet8/kd-soft-80-0", "digits/resnet8/ml-soft-80-0"
 
