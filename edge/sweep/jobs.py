@@ -48,23 +48,27 @@ def plan_jobs(
 ) -> list[Job]:
     """A job per cell, leaders before those that learn from their answers.
 
-    What was `made`, or has `asked` already, leads if it can. What is asking and cannot lead goes on asking, for
-    itself: its folder is that of a run, and what it has paid for is no replay's.
+    What has `asked` already leads if it can. What is asking and cannot lead goes on asking, for itself: its folder
+    is that of a run, and what it has paid for is no replay's. What was `made` but has no such folder, because it is a
+    replay or only its row was kept, leads nobody.
     """
-    known, asking, have_asked = {*made, *asked}, set(asked) - set(made), set(asked) & set(made)
+    asking = set(asked) - set(made)
     groups: dict[Any, list[Cell]] = defaultdict(list)
     for cell, config in configs.items():
         groups[_questions(cell, config, local[cell.dataset])].append(cell)
     leading, following = [], []
     for group in groups.values():
-        leader = max(group, key=lambda cell: _comes_first(cell, configs[cell], known))
-        for cell in group:
-            if cell == leader or cell.name in asking:
-                smaller = (other for other in group if other.name in have_asked and _begins(other, cell))
-                begun = max(smaller, key=lambda other: other.budget, default=None)
-                leading.append(Job(cell, configs[cell], generator=_generator(cell, configs[cell]), known=begun))
-            else:
-                following.append(Job(cell, configs[cell], leader))
+        payers = [cell for cell in group if cell.name in asked]
+        for cell in sorted(group, key=lambda cell: _comes_first(cell, configs[cell], asked), reverse=True):
+            serving = [payer for payer in payers if _serves(payer, cell, configs)]
+            if serving and cell.name not in asking:
+                following.append(Job(cell, configs[cell], serving[0]))
+                continue
+            begun = [payer for payer in payers if payer.name in made and _begins(payer, cell)]
+            known = max(begun, key=lambda payer: payer.budget, default=None)
+            leading.append(Job(cell, configs[cell], generator=_generator(cell, configs[cell]), known=known))
+            if cell.name not in {*made, *asked}:
+                payers.append(cell)
     return leading + following
 
 
@@ -90,9 +94,23 @@ def _step_1(config: Config) -> str | None:
     return json.dumps(config.deprivatization.model_dump()) if config.has_step_1 else None
 
 
-def _comes_first(cell: Cell, config: Config, known: Collection[str]) -> tuple[bool, int, bool, bool]:
-    """Soft answers tell classes too; and what may be changed in training is known of a run without own settings."""
-    return cell.response == "soft", cell.budget, config.shift is None and config.flip is None, cell.name in known
+def _comes_first(cell: Cell, config: Config, asked: Collection[str]) -> tuple[bool, int, bool, bool]:
+    return cell.response == "soft", cell.budget, _has_no_settings(config), cell.name in asked
+
+
+def _serves(payer: Cell, cell: Cell, configs: Mapping[Cell, Config]) -> bool:
+    """Whether a cell can learn from another one's answers: soft ones tell classes too, larger budgets smaller ones.
+
+    What may be changed in training is known of a run without settings of its own.
+    """
+    theirs, ours = configs[payer], configs[cell]
+    same_changes = _has_no_settings(theirs) or (theirs.shift, theirs.flip) == (ours.shift, ours.flip)
+    tells_enough = payer.response in ("soft", cell.response) and payer.budget >= cell.budget
+    return payer != cell and tells_enough and same_changes
+
+
+def _has_no_settings(config: Config) -> bool:
+    return config.shift is None and config.flip is None
 
 
 def _begins(smaller: Cell, cell: Cell) -> bool:

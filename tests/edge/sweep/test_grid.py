@@ -116,8 +116,23 @@ def test_a_generator_that_saw_other_changes_makes_other_images() -> None:
 def test_what_was_made_before_leads_those_that_are_new() -> None:
     sweep = Sweep(methods=["dkd", "kd"], budgets=[50])
     possible, _ = sorted_out(sweep, LOCAL)
-    jobs = plan_jobs(possible, LOCAL, {"digits/resnet8/kd-soft-50-0"})
-    assert [job.cell.method for job in jobs if job.leader is None] == ["kd"]
+    kd = {"digits/resnet8/kd-soft-50-0"}
+    assert [job.cell.method for job in plan_jobs(possible, LOCAL, kd, kd) if job.leader is None] == ["kd"]
+
+
+def test_a_row_without_its_run_leads_nobody() -> None:
+    possible, _ = sorted_out(Sweep(methods=["dkd", "kd"], budgets=[50, 100], responses=["soft", "top1"]), LOCAL)
+    made = {f"digits/resnet8/{name}-0" for name in ("kd-soft-50", "kd-soft-100", "dkd-soft-100")}
+
+    def payers_of_what_is_open(*asked: str) -> set[str]:
+        paid = {f"digits/resnet8/{name}-0" for name in asked}
+        jobs = [job for job in plan_jobs(possible, LOCAL, made, paid) if job.cell.name not in made]
+        assert {job.cell.name for job in jobs} == {cell.name for cell in possible} - made
+        return {(job.leader or job.cell).name.removeprefix("digits/resnet8/") for job in jobs}
+
+    assert payers_of_what_is_open("kd-soft-100") == {"kd-soft-100-0"}
+    assert payers_of_what_is_open("kd-soft-50") == {"kd-soft-50-0", "kd-top1-100-0"}
+    assert payers_of_what_is_open() == {"dkd-soft-50-0", "kd-top1-100-0"}
 
 
 def test_what_is_asking_goes_on_asking_and_leads_if_it_can() -> None:
@@ -199,20 +214,25 @@ def test_runs_with_the_same_step_1_share_a_generator_which_pays_nothing() -> Non
     methods=st.lists(st.sampled_from(sorted(PRESETS)), min_size=1, max_size=6, unique=True),
     budgets=st.lists(st.integers(2, 700), min_size=1, max_size=3, unique=True),
     responses=st.sampled_from([["soft"], ["top1"], ["soft", "top1"]]),
+    data=st.data(),
 )
 def test_whoever_learns_from_another_finds_enough_answers_of_its_kind_there(
-    methods: list[str], budgets: list[int], responses: list[str]
+    methods: list[str], budgets: list[int], responses: list[str], data: st.DataObject
 ) -> None:
     try:
-        jobs = jobs_of(methods=methods, budgets=budgets, responses=responses)
+        possible, _ = sorted_out(Sweep(methods=methods, budgets=budgets, responses=responses), LOCAL)
     except InvalidConfig:  # `official` needs two queries of step 2
         return
-    by_cell = {job.cell: job for job in jobs.values()}
-    for job in jobs.values():
+    some = st.sets(st.sampled_from([cell.name for cell in possible] or [""]))
+    made, asked = data.draw(some, "made"), data.draw(some, "asked")
+    by_cell = {job.cell: job for job in plan_jobs(possible, LOCAL, made, asked)}
+    assert by_cell.keys() == possible.keys()
+    for job in by_cell.values():
         if job.leader is None:
             continue
         leader = by_cell[job.leader]
-        assert leader.leader is None and leader.config.budget >= job.config.budget
+        assert leader.cell.name in asked or (leader.leader is None and leader.cell.name not in made)
+        assert leader.config.budget >= job.config.budget
         assert leader.cell.response == "soft" or job.cell.response == "top1"
         assert (leader.cell.seed, leader.cell.dataset) == (job.cell.seed, job.cell.dataset)
         assert method_of(leader.config).questions == method_of(job.config).questions
