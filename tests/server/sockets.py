@@ -21,9 +21,12 @@ def head(key: str, *lines: str) -> bytes:
 
 
 def status(connection: socket.socket) -> int | None:
-    """The status of what is answered; None where the connection is closed without an answer."""
+    """The status of what is answered, whose head is read and no more; None where the connection is closed instead."""
+    reader = connection.makefile("rb", buffering=0)
     try:
-        line = connection.makefile("rb").readline()
+        line = reader.readline()
+        while reader.readline() not in (b"\r\n", b""):
+            pass
     except ConnectionResetError:
         return None
     return int(line.split()[1]) if line else None

@@ -19,7 +19,7 @@ from server.ledger import open_ledger
 from server.ledger.protocol import Account
 from shared import architectures, checkpoints
 from shared.codec import encode_request
-from shared.protocol import IDEMPOTENCY_KEY
+from tests.eventually import eventually
 from tests.server.asking import INFER, some_images
 from tests.server.processes import served
 from tests.server.sockets import connected, head, status
@@ -127,24 +127,17 @@ def test_a_chunked_body_is_as_good_as_any(running: Process) -> None:
 
 
 def test_a_server_that_shuts_down_answers_what_it_accepted_and_refuses_the_rest(running: Process) -> None:
-    message, drained = encode_request(some_images(4), "logits"), threading.Event()
-    headers = {**message.headers, "Authorization": f"Bearer {running.key}", IDEMPOTENCY_KEY: "accepted"}
-
-    def slowly() -> Iterator[bytes]:
-        yield message.body[:-1]
-        assert drained.wait(timeout=10)
-        yield message.body[-1:]
-
-    with ThreadPoolExecutor(1) as pool:
-        accepted = pool.submit(httpx.post, running.url + INFER, content=slowly(), headers=headers, timeout=30)
-        time.sleep(0.5)
+    message = encode_request(some_images(4), "logits")
+    body, sent = message.body, [f"{name}: {value}" for name, value in message.headers.items()]
+    with connected(running.url) as accepted:
+        accepted.sendall(head(running.key, *sent, f"Content-Length: {len(body)}", "Expect: 100-continue"))
+        assert status(accepted) == 100  # its body is waited for
         running.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        refused, ready = running.ask(), httpx.get(running.url + "/readyz")
-        live = httpx.get(running.url + "/healthz")
-        drained.set()
-        assert accepted.result().status_code == 200
-    assert (refused.status_code, ready.status_code, live.status_code) == (503, 503, 200)
+        eventually(lambda: httpx.get(running.url + "/readyz").status_code == 503)
+        refused, live = running.ask(), httpx.get(running.url + "/healthz")
+        accepted.sendall(body)
+        assert status(accepted) == 200
+    assert (refused.status_code, live.status_code) == (503, 200)
     assert refused.json()["detail"].startswith("The server is shutting down")
     assert refused.headers["Retry-After"] == "1"
     _, err = running.process.communicate(timeout=30)

@@ -1,8 +1,6 @@
 """Duplicates, caps and queues: what happens to requests that meet each other."""
 
-import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
@@ -13,6 +11,7 @@ from server.disclosure import Images, Logits
 from shared.codec import encode_request
 from shared.protocol import IDEMPOTENCY_KEY
 from tests.conftest import LiveServer, Serve
+from tests.eventually import eventually
 from tests.fakes import HeldTeacher, LinearTeacher
 from tests.server.asking import INFER, ask, get, problem, some_images, values
 
@@ -33,13 +32,6 @@ def held(serve: Serve) -> tuple[LiveServer, HeldTeacher]:
     teacher = HeldTeacher()
     server = serve(teacher, queue_images=16, images_per_request=8, model_batch=8, in_flight_per_key=3)
     return server, teacher
-
-
-def eventually(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline, "it never came to be so"
-        time.sleep(0.01)
 
 
 def in_flight(server: LiveServer) -> int:

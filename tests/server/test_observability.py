@@ -1,6 +1,5 @@
 import json
 import logging
-import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from server.observability import JsonLines, TextLines
 from tests.conftest import LiveServer, Serve
 from tests.fakes import BrokenTeacher
 from tests.server.asking import INFER, ask, get, some_images
+from tests.server.sockets import connected, head, status
 
 LOGGER = "mekd.server"
 
@@ -80,11 +80,11 @@ def test_the_log_has_the_cause_of_a_crash_under_the_request_id(
 
 
 def test_a_client_that_hangs_up_is_a_line_and_no_crash(live_server: LiveServer, lines: Lines) -> None:
-    host, port = live_server.url.removeprefix("http://").split(":")
-    head = f"POST {INFER} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {live_server.make_key()}\r\n"
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(f"{head}Content-Length: 100\r\n\r\nhalf".encode())
-        time.sleep(0.1)
+    with connected(live_server.url) as connection:
+        key = live_server.make_key()
+        connection.sendall(head(key, "Content-Length: 100", "Expect: 100-continue"))
+        assert status(connection) == 100  # its body is waited for
+        connection.sendall(b"half")
     (line,) = lines(1)
     assert line["status"] == 499
     assert get(live_server, "/healthz").status_code == 200

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge.stopping import stop_on_signal
 from shared.errors import BudgetTooSmall, Stopped
+from tests.eventually import eventually
 
 SECONDS = 120
 """After which whatever is waited for is not going to happen."""
@@ -105,7 +106,4 @@ def lives(process: int) -> bool:
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
+    eventually(happened, SECONDS)
