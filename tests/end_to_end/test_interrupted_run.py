@@ -1,11 +1,7 @@
 """A run that is stopped and killed ends as the undisturbed one, and pays each image once."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +13,7 @@ from edge.transfer_set.journal import Journal
 from shared import architectures, checkpoints
 from shared.errors import Stopped
 from shared.seeding import seed_initial_weights
-from tests.end_to_end.edge_process import answers
+from tests.end_to_end.edge_process import EdgeProcess, answers
 
 BUDGET = 100
 CONFIG = """
@@ -55,49 +51,33 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def start(cloud: LocalCloud, key: SecretStr, config: Path, out: Path) -> subprocess.Popen[str]:
-    flags = ["--server", cloud.url, "--config", str(config), "--out", str(out)]
-    command = [sys.executable, "-m", "edge", "distill", *flags]
-    env = os.environ | {"MEKD_API_KEY": key.get_secret_value()}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-
-
-def wait_until(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert process.poll() is None and time.monotonic() < deadline, "ended before it could be disturbed"
-        time.sleep(0.002)
-
-
 def test_stopped_and_killed_it_goes_on_and_ends_as_an_undisturbed_run(
     cloud: LocalCloud, config: Path, tmp_path: Path
 ) -> None:
+    def start(key: SecretStr, out: Path) -> EdgeProcess:
+        flags = ("--server", cloud.url, "--config", config, "--out", out)
+        return EdgeProcess("distill", *flags, key=key.get_secret_value(), said=out.with_suffix(".log"))
+
     whole, disturbed = tmp_path / "whole", tmp_path / "disturbed"
-    process = start(cloud, cloud.create_key("whole", BUDGET), config, whole)
-    assert process.communicate(timeout=120)[1] and process.returncode == 0
+    assert start(cloud.create_key("whole", BUDGET), whole).exit_code() == 0
     key = cloud.create_key("disturbed", BUDGET)
 
-    process = start(cloud, key, config, disturbed)
-    assert process.stderr is not None
-    assert process.stderr.readline() == "deprivatization: 90 of 90 steps to do\n"
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == Stopped.exit_code == 130
-    assert said.startswith("Error: Stopped in deprivatization at step ") and said.count("\n") == 1
-    assert "The same command goes on from there." in said
+    edge = start(key, disturbed)
+    edge.wait_until(lambda: "deprivatization: 90 of 90 steps to do\n" in edge.said())
+    edge.signal(signal.SIGINT)
+    assert edge.exit_code() == Stopped.exit_code == 130
+    assert edge.said().splitlines()[-1].startswith("Error: Stopped in deprivatization at step ")
+    assert "The same command goes on from there." in edge.said()
     assert answers(disturbed) == 0 and not (disturbed / "generator.safetensors").exists()
 
-    process = start(cloud, key, config, disturbed)
-    wait_until(process, lambda: answers(disturbed) > 0)
-    process.kill()
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
-    assert "of 90 steps to do" in said and "90 of 90" not in said, "the second start has to go on, not begin anew"
+    edge = start(key, disturbed)
+    edge.wait_until(lambda: answers(disturbed) > 0)
+    assert edge.kill()
+    assert "of 90 steps to do" in edge.said() and "90 of 90" not in edge.said(), "it has to go on, not begin anew"
     assert 0 < answers(disturbed) <= 6 and not (disturbed / "generator.safetensors").exists()
 
-    process = start(cloud, key, config, disturbed)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    edge = start(key, disturbed)
+    assert edge.exit_code() == 0, edge.said()
 
     for name in ("generator.safetensors", "student.safetensors", "curves.json"):
         assert (disturbed / name).read_bytes() == (whole / name).read_bytes()
