@@ -20,8 +20,8 @@ from shared.protocol import LOGITS
 from tests.chaos_proxy import ChaosProxy, Fault
 from tests.conftest import LiveServer, running
 from tests.edge.waiting import Time
-from tests.eventually import eventually
 from tests.end_to_end.faulty_runs import STAGES, TIMES, Stage, cloud_of, evaluation, first_contact, meet
+from tests.eventually import eventually
 from tests.fakes import LinearTeacher
 from tests.faults import CUTS, FAULTS, GATEWAY, RETRY_AFTER, TOLD_TO_WAIT
 
