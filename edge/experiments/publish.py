@@ -77,13 +77,13 @@ def with_table(readme: str, name: str, lines: Sequence[str]) -> str:
     Raises:
         InvalidConfig: it has no place for one.
     """
-    place = re.compile(rf"(<!-- table of {re.escape(name)} -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
+    place = re.compile(rf"(<!-- table of {re.escape(name)} -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
     if not place.search(readme):
         raise InvalidConfig(
-            f"The README has no table of {name}. Add '<!-- table of {name} -->', an empty line, another one and "
-            "'<!-- end -->' where it is to stand."
+            f"The README has no table of {name}. Add '<!-- table of {name} -->' and, on a line below, '<!-- end -->' "
+            "where it is to stand."
         )
-    return place.sub(lambda found: found[1] + "\n".join(lines) + found[2], readme)
+    return place.sub(lambda found: "\n".join([found[1], *lines, "", found[2]]), readme)
 
 
 if __name__ == "__main__":

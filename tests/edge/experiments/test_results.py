@@ -36,3 +36,14 @@ def test_new_rows_replace_those_of_their_cells_and_failed_ones_stay_out(tmp_path
     (results.parent / "some.toml").rename(results.parent / "other.toml")
     with pytest.raises(InvalidConfig, match="no table of other"):
         publish([rows], "other", tmp_path)
+
+
+def test_a_table_takes_the_place_between_its_own_marks_and_no_other() -> None:
+    def place(name: str, *between: str) -> str:
+        return "\n".join([f"<!-- table of {name} -->", *between, "<!-- end -->", "", ""])
+
+    for empty in [(), ("",), ("", ""), ("", "| old |", "")]:
+        made = with_table(place("some", *empty) + place("other", "", "| other |", ""), "some", ["| new |"])
+        assert made == place("some", "", "| new |", "") + place("other", "", "| other |", "")
+    with pytest.raises(InvalidConfig, match="no table of some"):
+        with_table("<!-- table of some -->\n" + place("other", "", "| other |", ""), "some", ["| new |"])
