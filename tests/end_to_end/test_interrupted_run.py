@@ -66,8 +66,9 @@ def test_stopped_and_killed_it_goes_on_and_ends_as_an_undisturbed_run(
     edge.wait_until(lambda: "deprivatization: 90 of 90 steps to do\n" in edge.said())
     edge.signal(signal.SIGINT)
     assert edge.exit_code() == Stopped.exit_code == 130
-    assert edge.said().splitlines()[-1].startswith("Error: Stopped in deprivatization at step ")
-    assert "The same command goes on from there." in edge.said()
+    _, error = edge.said().splitlines()
+    assert error.startswith("Error: Stopped in deprivatization at step ")
+    assert "The same command goes on from there." in error
     assert answers(disturbed) == 0 and not (disturbed / "generator.safetensors").exists()
 
     edge = start(key, disturbed)

@@ -15,6 +15,7 @@ from edge.transfer_set.journal import Journal
 from shared import architectures, checkpoints
 from shared.errors import InvalidConfig, Unreachable
 from shared.protocol import LOGITS
+from tests.eventually import eventually
 
 SHAPE, CLASSES = (1, 8, 8), 10
 KILLED_AFTER = (0.0, 0.003, 0.01)  # seconds into a question: before, during and after the server's commit
@@ -103,10 +104,7 @@ def test_a_server_that_a_program_started_ends_when_the_program_is_killed(cloud_f
     finally:
         process.kill()
         process.communicate()
-    deadline = time.monotonic() + 30
-    while answers(url) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not answers(url)
+    eventually(lambda: not answers(url))
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
