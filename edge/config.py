@@ -202,6 +202,20 @@ def folder() -> Config:
 
 
 RECIPES = {"digits": digits, "mnist": mnist, FOLDER: folder}
+TILTED = ("synthetic-digits", "synthetic-digits-grey", "svhn")
+"""Datasets whose images are digits of MNIST's size, which may be turned as MNIST's may."""
+
+
+def recipe_of(dataset: str) -> Config:
+    """The recipe of a named dataset, or of a folder.
+
+    One that has none of its own takes MNIST's, which is the nearest that was tried; photographs are not turned.
+    """
+    if dataset in RECIPES:
+        return RECIPES[dataset]()
+    recipe = mnist()
+    tilt = recipe.distillation.tilt if dataset in TILTED else 0.0
+    return parse(merge(recipe.model_dump(), {"dataset": dataset, "distillation": {"tilt": tilt}}))
 
 
 def resolve(file: Path | None, flags: dict[str, Any], preset: Callable[[Config], Config] | None = None) -> Config:
@@ -211,7 +225,7 @@ def resolve(file: Path | None, flags: dict[str, Any], preset: Callable[[Config],
         InvalidConfig: unreadable file, unknown name, or a value out of range; names the field.
     """
     changes = merge(read_toml(file) if file else {}, flags)
-    recipe = RECIPES.get(str(changes.get("dataset", "digits")), Config)()
+    recipe = recipe_of(str(changes.get("dataset", "digits")))
     base = preset(recipe) if preset else recipe
     return parse(merge(base.model_dump(), changes))
 

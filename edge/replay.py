@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.account import seconds, timed
-from edge.config import RECIPES, Config, merge, parse, read_toml
+from edge.config import Config, merge, parse, read_toml, recipe_of
 from edge.distillation import STAGE
 from edge.gan import Generator
 from edge.images.local_images import private_images
@@ -78,8 +78,8 @@ def open_source(path: Path, generator: Path | None = None) -> Source:
         return Source(str(path), pairs, folder.config(), generator)
     response = "top1" if pairs.kind.output == LABEL else "soft"
     known = {"dataset": pairs.kind.dataset, "response": response, "budget": len(pairs)}
-    recipe = RECIPES.get(pairs.kind.dataset, Config)()
-    return Source(str(path), pairs, parse(merge(recipe.model_dump(), known)), generator, asked_by_known_method=False)
+    config = parse(merge(recipe_of(pairs.kind.dataset).model_dump(), known))
+    return Source(str(path), pairs, config, generator, asked_by_known_method=False)
 
 
 def changed(source: Source, file: Path | None, flags: dict[str, Any]) -> tuple[Source, Config]:

@@ -46,7 +46,7 @@ def choose(
         int | None,
         typer.Option(
             help="Queries of all stages together; 1 image is 1 query.",
-            show_default="2000; mnist: 10000",
+            show_default="digits: 2000; others: 10000",
             metavar="QUERIES",
             min=2,
             rich_help_panel=TEACHER,

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from edge.config import RECIPES, Config, Section, checked, merge, parse, read_toml
+from edge.config import Config, Section, checked, merge, parse, read_toml, recipe_of
 from edge.images.local_images import LocalImages
 from edge.methods import check_images, check_response
 from edge.presets import named
@@ -124,8 +124,7 @@ def track_of(config: Config, sweep: Sweep) -> str:
 
 
 def _base(dataset: str, sweep: Sweep) -> Config:
-    recipe = RECIPES.get(dataset, Config)()
-    return parse(merge(recipe.model_dump(), {"dataset": dataset} | sweep.config))
+    return parse(merge(recipe_of(dataset).model_dump(), {"dataset": dataset} | sweep.config))
 
 
 def sorted_out(sweep: Sweep, local: dict[str, LocalImages]) -> tuple[dict[Cell, Config], dict[Cell, str]]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from edge import config
 from edge.config import Config, Deprivatization, Distillation, merge, parse, resolve
+from shared import datasets
 from shared.errors import InvalidConfig
 
 
@@ -43,6 +44,13 @@ def test_a_folder_has_mnists_settings() -> None:
     assert resolve(None, {"dataset": "folder", "classes": 3}) == parse(
         merge(config.mnist().model_dump(), {"dataset": "folder", "classes": 3})
     )
+
+
+@pytest.mark.parametrize("name", sorted(datasets.LOADERS.keys() - config.RECIPES.keys()))
+def test_a_dataset_without_a_recipe_has_mnists_and_only_digits_are_turned(name: str) -> None:
+    made, mnist = resolve(None, {"dataset": name}), config.mnist()
+    tilt = 10.0 if "digits" in name or name == "svhn" else 0.0
+    assert made == parse(merge(mnist.model_dump(), {"dataset": name, "distillation": {"tilt": tilt}}))
 
 
 def test_classes_are_for_a_folder_only() -> None:
