@@ -1,7 +1,8 @@
 """The two networks of step 1: a DCGAN whose latent space is the teacher's logit space (paper, section 3.2).
 
-The generator is the official one; the discriminator is smaller in depth at small sizes and spectrally normalised
-(Miyato et al., ICLR 2018) in place of batch norm and dropout, because a few hundred images are all it ever sees.
+The generator has the official one's layers, and more of them for larger images; the discriminator is smaller in depth
+at small sizes and spectrally normalised (Miyato et al., ICLR 2018) in place of batch norm and dropout, because a few
+hundred images are all it ever sees.
 
 Shapes: B batch, K classes = latent dimension, C channels, H height, W width.
 """
@@ -13,6 +14,11 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+OFFICIAL_DOUBLINGS = 2
+"""How often the official generator doubles the sides of its first map, to 32 pixels."""
+COARSEST = 7
+"""Pixels of that map's shorter side, at least, where it is doubled more often: 8 for 64, and 7 for 224."""
+
 
 class Generator(nn.Module):
     """Latents [B, K] -> images [B, C, H, W] in [-1, 1]; `eps` is that of the batch norms behind a convolution."""
@@ -23,28 +29,22 @@ class Generator(nn.Module):
     def __init__(self, classes: int, image_shape: tuple[int, int, int], width: int, *, eps: float = 1e-5) -> None:
         super().__init__()
         channels, *self.size = image_shape
-        self.start = (width, *(-(-side // 4) for side in self.size))
+        doublings = max(OFFICIAL_DOUBLINGS, int(math.log2(min(self.size) / COARSEST)))
+        self.start = (width, *(-(-side // 2**doublings) for side in self.size))
         self.project = nn.Linear(classes, math.prod(self.start))
-        self.blocks = nn.Sequential(
-            nn.BatchNorm2d(width),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.BatchNorm2d(width, eps),
-            nn.LeakyReLU(0.2),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(width, width // 2, 3, padding=1),
-            nn.BatchNorm2d(width // 2, eps),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width // 2, channels, 3, padding=1),
-            nn.Tanh(),
-        )
+        layers: list[nn.Module] = [nn.BatchNorm2d(width)]
+        for doubling in range(doublings):
+            narrower = width if doubling < doublings - 1 else width // 2
+            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(width, narrower, 3, padding=1)]
+            layers += [nn.BatchNorm2d(narrower, eps), nn.LeakyReLU(0.2)]
+        self.blocks = nn.Sequential(*layers, nn.Conv2d(width // 2, channels, 3, padding=1), nn.Tanh())
 
     def forward(self, z_BK: torch.Tensor) -> torch.Tensor:
         """Latents, usually N(0, I) or a model's logits / tau -> images."""
         start_BCHW = self.project(z_BK).unflatten(1, self.start)
         images_BCHW: torch.Tensor = self.blocks(start_BCHW.contiguous(memory_format=torch.channels_last))
         height, columns = self.size
-        return images_BCHW[:, :, :height, :columns]  # less only where a side is no multiple of 4
+        return images_BCHW[:, :, :height, :columns]  # less only where a side is no multiple of 2^doublings
 
 
 class Discriminator(nn.Module):

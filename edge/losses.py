@@ -1,4 +1,4 @@
-"""The losses of both steps, as written in the paper; each is a mean over the batch.
+"""The losses of both steps, as written in the paper but for what their docstrings say; each is a mean over the batch.
 
 Shapes: B batch, K classes, C channels, H height, W width. `logit_B` is the discriminator's output before the
 sigmoid, so log D = -softplus(-logit) and log(1 - D) = -softplus(logit).

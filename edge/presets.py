@@ -56,6 +56,7 @@ def official(base: Config) -> Config:
         },
         "distillation": {
             "batch": 128,
+            "optimizer": "sgd",
             "learning_rate": 0.1,
             "weight_decay": 5e-4,
             "temperature": 5.0,

@@ -1,8 +1,8 @@
 """MobileNetV2 for small images: Sandler et al. (CVPR 2018) at half width, as benchmarks of distillation have it.
 
-Three of the paper's strides are 1 here, because images have 32 pixels a side instead of 224, and the first block
-widens by 1 with a convolution of its own (Tian et al., "Contrastive Representation Distillation", ICLR 2020). Works
-from 1x1 pixels up.
+One of the paper's strides, that of 24 channels, is 1 here, because images have 32 pixels a side instead of 224, and
+the first block widens by 1 with a convolution of its own (Tian et al., "Contrastive Representation Distillation",
+ICLR 2020). Works from 1x1 pixels up.
 
 Shapes: B batch, C channels, H height, W width, K classes.
 """

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
-from edge.deprivatization import STAGE, confidence_rounds, deprivatize, generate
+from edge.deprivatization import STAGE, Emulation, confidence_rounds, deprivatize, generate
 from edge.gan import Generator
 from edge.training import Watcher
 from edge.transfer_set.journal import TransferSet
@@ -108,6 +109,18 @@ def test_a_stopped_run_ends_as_the_undisturbed_one_and_asks_the_same(tmp_path: P
     resumed, resumed_curves = deprivatize(digits(), second, small_config(), state=tmp_path / "state")
     assert equal(resumed.state_dict(), generator.state_dict()) and resumed_curves == curves
     assert (np.concatenate([asked(first), asked(second)]) == asked(whole)).all()
+
+
+def test_every_latent_is_kept_with_the_confidence_of_the_image_that_was_made_of_it() -> None:
+    teacher = Projection()
+    emulation = Emulation(digits(), teacher, small_config(deprivatization={"steps": 1, "im_rounds": 1}))
+    asking = copy.deepcopy(emulation.average.model)
+    emulation.step(0)
+    made = generate(asking, emulation.confident_MK)
+    assert len(made) == 30 and (made == asked(teacher)).all()
+    sure_M = torch.from_numpy(teacher.logits(made)).softmax(1).amax(1)
+    torch.testing.assert_close(emulation.confidence_M, sure_M)
+    assert sure_M.min() < 0.9
 
 
 def test_a_generator_comes_back_averaged_frozen_and_in_evaluation_mode() -> None:

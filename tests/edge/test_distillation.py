@@ -14,6 +14,7 @@ from edge.distillation import (
     STAGE,
     Alignment,
     Best,
+    ImageTerm,
     distill,
     fill_pool,
     kept_agreement,
@@ -97,6 +98,36 @@ def test_a_weight_of_zero_switches_its_term_off(generator: Generator, output: st
         equal(students[one], students[other])
         for one, other in [("both", "image only"), ("both", "answers only"), ("image only", "answers only")]
     )
+
+
+def flat(model: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_an_update_follows_both_terms_by_their_weights(generator: Generator, output: str) -> None:
+    def moved_by(kl_weight: float, image_weight: float) -> torch.Tensor:
+        step = {"optimizer": "sgd", "learning_rate": 1.0, "weight_decay": 0.0}
+        config = small_config(distillation=step | {"kl_weight": kl_weight, "image_weight": image_weight})
+        alignment = Alignment(pool(output), generator, config, classes=K, augmentation=Augmentation(1))
+        before = flat(alignment.student)
+        alignment.step(0)
+        return flat(alignment.student) - before
+
+    by_answers, by_images = moved_by(1, 0), moved_by(0, 1)
+    assert by_answers.norm() > 0 and by_images.norm() > 0
+    torch.testing.assert_close(moved_by(2, 0.03), 2 * by_answers + 0.03 * by_images, rtol=1e-4, atol=1e-5)
+
+
+def test_the_image_term_is_the_distance_of_what_is_made_of_both_logits_over_tau(generator: Generator) -> None:
+    teacher_NK, student_BK = torch.randn(5, K), torch.randn(2, K, requires_grad=True)
+    pick_B = torch.tensor([3, 1])
+    term = ImageTerm(generator, teacher_NK, LOGITS, temperature=4.0)(student_BK, pick_B)
+    apart_BCHW = generator(student_BK / 4) - generator(teacher_NK[[3, 1]] / 4)
+    by_image = [image_CHW.abs().sum().item() for image_CHW in apart_BCHW]
+    assert term.item() == pytest.approx(sum(by_image) / 2, rel=1e-5)
+    (gradient_BK,) = torch.autograd.grad(term, student_BK)
+    assert gradient_BK.abs().sum(1).min() > 0
 
 
 def test_without_the_image_term_the_generator_does_not_matter(generator: Generator) -> None:

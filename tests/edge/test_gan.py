@@ -16,6 +16,16 @@ def test_latents_as_wide_as_the_logits_become_images_in_range(shape: tuple[int, 
     assert images_BCHW.abs().max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("size", "start"),
+    [((8, 8), (2, 2)), ((32, 32), (8, 8)), ((64, 64), (8, 8)), ((224, 224), (7, 7)), ((6, 65), (2, 17))],
+)
+def test_larger_images_begin_with_as_coarse_a_map_as_those_of_32_pixels(
+    size: tuple[int, int], start: tuple[int, int]
+) -> None:
+    assert Generator(K, (3, *size), width=8).start == (8, *start)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_image_gets_one_logit(shape: tuple[int, int, int]) -> None:
     logit_B = Discriminator(shape, width=8)(torch.zeros(5, *shape))

@@ -4,15 +4,12 @@ from typing import Any
 
 import pytest
 
-import edge.cli
 from edge import config
 from edge.commands.run_flags import choose
 from edge.config import OFFICIAL, Config, resolve
-from edge.presets import PRESETS, named, official
+from edge.presets import PRESETS, Preset, lq, named, official, paper, pool
 from shared.errors import InvalidConfig
-from tests.edge.test_edge_docs import fields
-
-PAGE = (Path(edge.cli.__file__).parent / "README.md").read_text()
+from tests.edge.test_edge_docs import fields, section
 
 
 def test_a_preset_goes_over_the_recipe_and_below_the_file_and_the_flags(tmp_path: Path) -> None:
@@ -44,9 +41,10 @@ def test_a_preset_makes_a_whole_config_of_every_recipe(name: str) -> None:
         assert (made.dataset, made.budget) == (recipe().dataset, recipe().budget)
 
 
-def test_what_the_released_settings_are_is_told_on_the_edges_page() -> None:
-    (row,) = re.findall(r"^\| `official` \|(.*)\|$", PAGE, flags=re.MULTILINE)
-    ours, default = fields(official(Config())), fields(Config())
+@pytest.mark.parametrize("preset", [paper, pool, lq, official])
+def test_what_a_preset_sets_is_told_on_the_edges_page(preset: Preset) -> None:
+    (row,) = re.findall(rf"^\| `{preset.__name__}` \|(.*)\|$", section("Presets"), flags=re.MULTILINE)
+    ours, default = fields(preset(Config())), fields(Config())
     told = dict(re.findall(r"`([\w.]+)` ([\w.-]+)", row))
     assert told == {field: value for field, value in ours.items() if value != default[field]}
 

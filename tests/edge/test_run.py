@@ -58,6 +58,8 @@ def out(tmp_path: Path) -> Path:
         ("probabilities", "soft", PROBABILITIES, 30),
         ("top1", "top1", LABEL, 0),
         ("logits", "top1", LABEL, 0),
+        ("probabilities:2", "soft", PROBABILITIES, 30),
+        ("top3", "soft", PROBABILITIES, 30),
     ],
 )
 def test_a_run_spends_its_budget_to_the_last_query_and_accounts_for_it_by_stage(

@@ -85,6 +85,23 @@ def test_knockoff_learns_the_probabilities_as_they_are_whatever_the_temperature(
     assert ours == mekds
 
 
+def test_the_answer_term_compares_at_the_temperature_of_the_config() -> None:
+    student, teacher = both()
+    for tau in (1.0, 3.0):
+        term = answer_term(small_config(distillation={"temperature": tau}), LOGITS, 3)
+        assert term(student, teacher, teacher.argmax(1)).item() == kl_loss(student, teacher, tau).item()
+
+
+def test_the_adversarial_loss_is_half_of_kl_and_the_discriminators_doubt() -> None:
+    student, teacher = both()
+    term = al.AdversarialTerm(small_config(distillation={"temperature": 2.0}), 3)
+    loss = term(student, teacher, teacher.argmax(1)).item()
+    with torch.no_grad():  # the discriminator as the update inside the call left it
+        logits = term.discriminator(student - student.mean(1, keepdim=True)).flatten().tolist()
+    deceived = sum(math.log(1 + math.exp(-logit)) for logit in logits) / len(logits)
+    assert loss == pytest.approx(0.5 * kl_loss(student, teacher, 2.0).item() + 0.15 * deceived)
+
+
 def test_the_adversarial_student_is_rewarded_for_looking_like_the_teacher() -> None:
     student_BK, teacher_BK = torch.randn(64, 3) - torch.tensor([6.0, 0.0, 0.0]), torch.randn(64, 3)
     term = al.AdversarialTerm(small_config(distillation={"temperature": 1.0}), 3)
