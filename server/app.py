@@ -49,7 +49,8 @@ def create_app(
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_middleware(Observe, metrics=metrics)
-    complete(app.openapi())
+    if settings.openapi:
+        complete(app.openapi())
     return app
 
 

@@ -8,8 +8,6 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-import joblib
-
 if TYPE_CHECKING:
     import torch
 
@@ -39,6 +37,8 @@ def keep_freed_memory() -> None:
 
 def usable_cores() -> int:
     """Cores that affinity and cgroup grant to this process, at least 1."""
+    import joblib  # in tenths of a second, which a process that is told its threads does without
+
     return int(joblib.cpu_count())
 
 

@@ -36,10 +36,11 @@ from server.meter import Meter
 from server.metrics import Metrics
 from server.settings import Settings
 from server.teacher import Teacher
+from shared import compute
 from tests.fakes import LinearTeacher
 
-# Before any test imports torch: idle threads of its pool sleep, or tests on busy cores would take ten times as long.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before any test imports torch: networks of a few channels gain nothing from a second thread, which costs as much.
+compute.limit_threads(1)
 
 # Before any test imports a command, whose console takes its width once: tables as on a wide terminal.
 os.environ["COLUMNS"] = "250"

@@ -1,4 +1,5 @@
 import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from edge.deprivatization import STAGE, Emulation, confidence_rounds, deprivatize, generate
 from edge.gan import Generator
-from edge.training import Watcher
+from edge.training import Curves, Watcher
 from edge.transfer_set.journal import TransferSet
 from shared.errors import Stopped
 from shared.protocol import LOGITS, PROBABILITIES
@@ -94,10 +95,16 @@ def test_the_information_maximisation_loss_is_the_generators_own_until_confidenc
     assert same[:6] == [True] * 6 and not any(same[6:])
 
 
+@cache
+def undisturbed() -> tuple[Generator, Curves, Projection]:
+    """Generator, curves and who was asked; nobody changes them."""
+    teacher = Projection()
+    return *deprivatize(digits(), teacher, small_config()), teacher
+
+
 @pytest.mark.parametrize("steps", [0, 3, 6, 7, 11])
 def test_a_stopped_run_ends_as_the_undisturbed_one_and_asks_the_same(tmp_path: Path, steps: int) -> None:
-    whole, undisturbed = Projection(), small_config()
-    generator, curves = deprivatize(digits(), whole, undisturbed)
+    generator, curves, whole = undisturbed()
     seen: list[int] = []
     watcher = Watcher(
         should_stop=lambda: len(seen) >= steps, on_step=lambda stage, done, total, values: seen.append(done)

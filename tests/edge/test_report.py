@@ -1,6 +1,8 @@
 import base64
 import io
+import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,24 +24,45 @@ from edge.run import run
 from edge.run_folder import RunFolder
 from edge.training import Watcher
 from shared.errors import RunMismatch
-from tests.conftest import LiveServer
+from tests.conftest import running
 from tests.edge.html_page import Page
 from tests.edge.small import small_config
+from tests.fakes import LinearTeacher
+
+
+def distil(out: Path, policy: str, changes: dict[str, Any], *, evaluated: bool) -> None:
+    """A finished run of a server's first key."""
+    with running(LinearTeacher(), out.with_suffix(".sqlite")) as server:
+        key = server.make_key(name="edge-1", policy=policy)
+        with TeacherClient(server.url, SecretStr(key)) as client:
+            run(small_config(**changes), client, out)
+            if evaluated:
+                evaluate(RunFolder(out), client, None, Watcher())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes the folder of a finished run, of equal ones the first."""
+    folder, known = tmp_path_factory.mktemp("finished"), dict[str, Path]()
+
+    def make(policy: str, changes: dict[str, Any], *, evaluated: bool) -> Path:
+        name = json.dumps([policy, changes, evaluated])
+        if name not in known:
+            distil(folder / str(len(known)), policy, changes, evaluated=evaluated)
+            known[name] = folder / str(len(known))
+        return known[name]
+
+    return make
 
 
 @pytest.fixture
-def finished(live_server: LiveServer, tmp_path: Path) -> Callable[..., RunFolder]:
-    """Makes the folder of a finished and evaluated run."""
+def finished(made: Callable[..., Path], tmp_path: Path) -> Callable[..., RunFolder]:
+    """Hands out the folder of a finished and evaluated run, to be written into."""
 
-    def make(*, evaluated: bool = True, policy: str = "logits", **changes: Any) -> RunFolder:
-        folder = RunFolder(tmp_path / "run")
-        with TeacherClient(live_server.url, SecretStr(live_server.make_key(name="edge-1", policy=policy))) as client:
-            run(small_config(**changes), client, folder.path)
-            if evaluated:
-                evaluate(folder, client, None, Watcher())
-        return folder
+    def hand_out(*, evaluated: bool = True, policy: str = "logits", **changes: Any) -> RunFolder:
+        return RunFolder(shutil.copytree(made(policy, changes, evaluated=evaluated), tmp_path / "run"))
 
-    return make
+    return hand_out
 
 
 def leaves(section: dict[str, Any]) -> dict[str, Any]:

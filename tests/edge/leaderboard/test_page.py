@@ -2,6 +2,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -25,6 +26,12 @@ def shown(found: Sequence[Row], against: str | None = None) -> Page:
     return Page(page(boards(found, against), against))
 
 
+@cache
+def whole() -> str:
+    """The page of `rows`."""
+    return page(boards(rows()), None)
+
+
 def the_board(found: Sequence[Row]) -> Board:
     (board,) = boards(found)
     return board
@@ -37,7 +44,7 @@ def section(told: Page, start: str, end: str) -> list[str]:
 
 
 def test_the_page_holds_everything_and_refers_to_nothing() -> None:
-    text = page(boards(rows()), None)
+    text = whole()
     told = Page(text)
     assert all(reference.startswith("#") for reference in told.references)
     assert {reference.removeprefix("#") for reference in told.references} <= set(re.findall(r'id="([^"]+)"', text))
@@ -50,14 +57,14 @@ def test_the_page_holds_everything_and_refers_to_nothing() -> None:
 
 
 def test_no_two_charts_share_the_name_of_what_clips_them() -> None:
-    found = re.findall(r'<clipPath id="([^"]+)"', page(boards(rows()), None))
+    found = re.findall(r'<clipPath id="([^"]+)"', whole())
     assert len(found) > 1 and len(found) == len(set(found))
 
 
 def test_a_row_of_the_table_has_the_area_and_mean_deviation_and_seeds_by_budget() -> None:
     # Means 0.81 and 0.86 at 100 and 1,000 queries; over one factor of ten the area is their mean.
     lq = ["lq", "synthetic", "synthetic", "83.50", "81.00", "± 1.00", "n 3", "86.00", "± 1.00", "n 3"]
-    words = section(shown(rows()), "Track A, soft responses", "Curves")
+    words = section(Page(whole()), "Track A, soft responses", "Curves")
     place = words.index("lq")
     assert words[place : place + len(lq)] == lq
 
@@ -74,7 +81,7 @@ def test_failed_runs_are_named_and_missing_cells_are_dashes() -> None:
 
 
 def test_the_best_of_a_column_is_marked_and_an_unusual_number_of_seeds_as_well() -> None:
-    text = page(boards(rows()), None)
+    text = whole()
     assert set(re.findall(r'class="best">([\d.]+)<', text)) == {"91.00", "96.00", "93.50"}
     assert re.findall(r'class="seeds odd">n (\d)', text) == ["2", "2", "2", "2"]  # in two tables of two boards
 
@@ -107,7 +114,7 @@ def test_differences_are_paired_by_seed_with_intervals_and_stars() -> None:
 
 
 def test_what_to_compare_with_is_lq_or_else_the_first_or_what_was_chosen() -> None:
-    assert "Against lq, paired by seed" in shown(rows()).words
+    assert "Against lq, paired by seed" in Page(whole()).words
     others = [one for one in rows() if one.method != "lq"]
     assert "Against kd, paired by seed" in shown(others).words
     assert "Against noise, paired by seed" in shown(rows(), "noise").words
@@ -118,13 +125,13 @@ def test_what_to_compare_with_is_lq_or_else_the_first_or_what_was_chosen() -> No
 
 
 def test_the_pareto_table_has_the_members_from_the_fewest_queries_to_the_most() -> None:
-    words = section(shown(rows()), "Pareto front: accuracy, queries, privacy", "Against lq, paired by seed")
+    words = section(Page(whole()), "Pareto front: accuracy, queries, privacy", "Against lq, paired by seed")
     methods = [word for word in words[words.index("privacy") :] if word in ("lq", "kd", "noise")]
     assert methods == ["lq", "kd", "lq", "kd"]  # both at both budgets: kd is better, and sends real images
 
 
 def test_the_foot_tells_what_was_paid_and_what_separate_runs_would_have_paid() -> None:
-    words = " ".join(shown(rows()).words)
+    words = " ".join(Page(whole()).words)
     # 3 methods x 2 responses x (100 + 1,000), paid by one seed of three.
     assert "The rows paid 6,600 queries in all. Separate runs would have paid 19,800" in words
     assert "abc1234" in words and "x86_64" in words

@@ -42,7 +42,8 @@ def test_no_process_is_left_when_what_is_told_of_an_outcome_raises() -> None:
     assert not work.lives(*working)
 
 
-def test_by_default_the_cores_are_used_up_and_not_oversubscribed() -> None:
+def test_by_default_the_cores_are_used_up_and_not_oversubscribed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOKY_MAX_CPU_COUNT")  # which the tests have set to 1
     cores = compute.usable_cores()
     assert (LocalEngine().workers, LocalEngine().threads) == (cores, 1)
     assert (LocalEngine(threads=cores).workers, LocalEngine(workers=1).threads) == (1, cores)
