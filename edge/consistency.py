@@ -36,7 +36,9 @@ class ConsistencyTerm:
         """Float images [B, C, H, W]; what the averaged student thinks of them is kept for the call."""
         pick_B = torch.randint(len(self.private_NCHW), (count,), generator=rng).to(self.private_NCHW.device)
         x_BCHW = pixels.to_float(self.private_NCHW[pick_B])
-        self.probability_BK = self.average.model(x_BCHW.contiguous(memory_format=torch.channels_last)).softmax(1)
+        with compute.autocast():
+            logits_BK = self.average.model(x_BCHW.contiguous(memory_format=torch.channels_last))
+        self.probability_BK = logits_BK.float().softmax(1)
         return x_BCHW
 
     def __call__(self, logits_BK: torch.Tensor) -> torch.Tensor:

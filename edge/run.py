@@ -30,7 +30,7 @@ from edge.training import Watcher
 from edge.transfer_set.journal import Journal, TransferSet
 from edge.transfer_set.run_pairs import check_kind, note_kind
 from edge.transfer_set.stored_pairs import Kind, paid_once
-from shared import checkpoints
+from shared import checkpoints, compute
 from shared.errors import BudgetTooSmall
 
 LEARNT_FROM = f"{distillation.STAGE}.pairs"
@@ -142,7 +142,7 @@ def _step_1(
     state = folder.state[deprivatization.STAGE]
     if folder.generator.exists():
         checkpoints.remove(state)  # a kill may have come between the two
-        return folder.load_generator()
+        return folder.load_generator().to(compute.device())
     if config.method == OFFICIAL:
         place = oracle.place(deprivatization.STAGE)
         generator, curves = deprivatize_officially(

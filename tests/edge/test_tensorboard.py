@@ -13,8 +13,9 @@ from edge.run_folder import RunFolder
 from edge.tensorboard import EventFiles
 from edge.training import Curves, Watcher
 from shared.errors import Stopped
-from tests.conftest import LiveServer
+from tests.conftest import LiveServer, running
 from tests.edge.small import small_config
+from tests.fakes import LinearTeacher
 
 
 def events(folder: Path) -> Iterator[Any]:
@@ -49,25 +50,29 @@ def distil(server: LiveServer, key: str, out: Path, watcher: Watcher | None = No
         run(small_config(), client, out, watcher=watcher)
 
 
-def test_a_run_leaves_every_curve_of_both_stages_and_the_queries_over_time(
-    live_server: LiveServer, tmp_path: Path
-) -> None:
-    folder = RunFolder(tmp_path / "run")
-    distil(live_server, live_server.make_key(budget=100), folder.path)
-    assert set(folder.curves()) == {"deprivatization", "distillation"}
-    for stage, curves in folder.curves().items():
-        assert scalars(folder.tensorboard / stage) == single_precision(curves)
-    paid = scalars(folder.tensorboard / "queries")["queries paid"]
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Of a run that nothing disturbed; nobody writes into it."""
+    folder = tmp_path_factory.mktemp("whole")
+    with running(LinearTeacher(), folder / "ledger.sqlite") as server:
+        distil(server, server.make_key(budget=100), folder / "run")
+    return RunFolder(folder / "run")
+
+
+def test_a_run_leaves_every_curve_of_both_stages_and_the_queries_over_time(whole: RunFolder) -> None:
+    assert set(whole.curves()) == {"deprivatization", "distillation"}
+    for stage, curves in whole.curves().items():
+        assert scalars(whole.tensorboard / stage) == single_precision(curves)
+    paid = scalars(whole.tensorboard / "queries")["queries paid"]
     assert [step for step, _ in paid] == [value for _, value in paid] == sorted({step for step, _ in paid})
     assert paid[-1] == (100, 100)
 
 
 @pytest.mark.parametrize("stop_after", [5, 17])
 def test_a_run_that_went_on_after_a_stop_shows_every_step_once_and_in_order(
-    live_server: LiveServer, tmp_path: Path, stop_after: int
+    live_server: LiveServer, whole: RunFolder, tmp_path: Path, stop_after: int
 ) -> None:
-    whole, stopped = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "stopped")
-    distil(live_server, live_server.make_key(), whole.path)
+    stopped = RunFolder(tmp_path / "stopped")
     key, steps = live_server.make_key(), list[str]()
     watcher = Watcher(should_stop=lambda: len(steps) >= stop_after, on_step=lambda stage, *_: steps.append(stage))
     with pytest.raises(Stopped):
