@@ -31,6 +31,11 @@ OFFICIAL: Final = "mekd-official"
 """The method of the released code."""
 
 
+RECIPE = ("optimizer", "learning_rate", "weight_decay", "steps", "batch", "temperature", "label_smoothing", "tilt")
+"""Fields of step 2 that make a student's recipe, with those of the config in `AROUND_STEP_2`."""
+AROUND_STEP_2 = ("shift", "flip")
+
+
 class Deprivatization(Section):
     """Step 1: the GAN that learns to emulate the inverse of the teacher's mapping."""
 
@@ -193,7 +198,7 @@ def mnist() -> Config:
         dataset="mnist",
         budget=10_000,
         deprivatization=Deprivatization(steps=1500),
-        distillation=Distillation(steps=3000, evaluate_every=200, tilt=10.0),
+        distillation=Distillation(steps=3000, batch=32, evaluate_every=200, tilt=10.0),
     )
 
 

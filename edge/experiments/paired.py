@@ -6,7 +6,7 @@
 
 Two students are a pair where all but the method is equal. The interval is Student's for the mean difference, 95 %, in
 percentage points; one that excludes 0 is marked with a star. `--by-budget` makes a shorter table, for many methods:
-means and standard deviations alone, a column for each budget.
+means and standard deviations alone, a column for each budget, with the number of seeds where some are missing.
 """
 
 import statistics
@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.leaderboard.differences import difference
-from edge.leaderboard.rows import Row, read_rows
+from edge.leaderboard.rows import Row, check_one_recipe, read_rows
 from shared import command_line
 from shared.errors import InvalidConfig
 
@@ -40,17 +40,24 @@ def check_comparable(rows: Sequence[Row]) -> None:
     """Refuse rows that do not belong in one table.
 
     Raises:
-        InvalidConfig: lists what they are of.
+        InvalidConfig: lists what they are of, or names what differs in the recipes of track A.
     """
     if len(settings := {(*row.setting, f"track {row.track}") for row in rows}) > 1:
         listed = "; ".join(sorted(" / ".join(setting) for setting in settings))
         raise InvalidConfig(
             f"These are rows of several datasets, teachers, students or tracks, a table each: {listed}."
         )
+    check_one_recipe(rows)
 
 
 def table(rows: Sequence[Row], against: str) -> list[str]:
-    """Lines of the table; students that could not be made are no part of it."""
+    """Lines of the table; students that could not be made are no part of it.
+
+    Raises:
+        InvalidConfig: no row is of the method to compare with.
+    """
+    if against not in (known := sorted({row.method for row in rows})):
+        raise InvalidConfig(f"No row is of the method '{against}' to compare with. There are: {', '.join(known)}.")
     by_cell: dict[tuple[str, int], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         if row.accuracy is not None:
@@ -61,7 +68,8 @@ def table(rows: Sequence[Row], against: str) -> list[str]:
         for method, by_seed in sorted(methods.items(), key=lambda item: (item[0] != against, item[0])):
             compared = difference(by_seed, methods.get(against, {})) if method != against else None
             accuracy = _spread(list(by_seed.values()))
-            lines.append(f"| {response}, {budget:,} | {method} | {accuracy} | {len(by_seed)} | {compared or ''} |")
+            n = f" (n {compared.pairs})" if compared and compared.pairs != len(by_seed) else ""
+            lines.append(f"| {response}, {budget:,} | {method} | {accuracy} | {len(by_seed)} | {compared or ''}{n} |")
     return lines
 
 
@@ -73,6 +81,7 @@ def budgets_table(rows: Sequence[Row]) -> list[str]:
         if row.accuracy is not None:
             cells[row.response, row.method][row.budget].append(100 * row.accuracy)
     budgets = sorted({row.budget for row in rows}, reverse=True)
+    most = max((len(cell) for found in cells.values() for cell in found.values()), default=0)
 
     def rank(cell: tuple[str, str]) -> tuple[Any, ...]:
         found = cells[cell]
@@ -81,7 +90,8 @@ def budgets_table(rows: Sequence[Row]) -> list[str]:
     columns = ["responses", "method", "sends", *(f"{budget:,}" for budget in reversed(budgets))]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for response, method in sorted(cells, key=rank):
-        told = [_spread(cells[response, method].get(budget, [])) for budget in reversed(budgets)]
+        found = [cells[response, method].get(budget, []) for budget in reversed(budgets)]
+        told = [_spread(cell) + (f" (n {len(cell)})" if 0 < len(cell) < most else "") for cell in found]
         lines.append(f"| {' | '.join([response, method, sends[method], *told])} |")
     return lines
 

@@ -9,15 +9,15 @@ file stands between two comments, the first of which names it.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from edge.experiments.paired import budgets_table, check_comparable, table
-from edge.leaderboard.rows import Row, read_rows
+from edge.leaderboard.rows import Row, rows_and_documents
 from edge.sweep.grid import Cell, Sweep, cells, config_of, read_sweep
 from edge.sweep.results import done
 from shared import command_line
@@ -25,8 +25,9 @@ from shared.checkpoints import write_atomically
 from shared.errors import InvalidConfig
 
 ROOT = Path(__file__).parent.parent.parent
-MOST_COMPARED = 6
-"""Methods; of more, the table by budgets is shown."""
+MOST_COMPARED = 8
+"""Methods; of more, and where `BASELINE` is none of them, the table by budgets is shown."""
+BASELINE = "pool"
 
 
 def publish(
@@ -37,27 +38,45 @@ def publish(
     """Update a results file and its table in the README."""
     experiments, readme = root / "edge" / "experiments", root / "README.md"
     results, grid = experiments / "results" / f"{name}.jsonl", read_sweep(experiments / f"{name}.toml", {})
-    lines = merged([*([results] if results.exists() else []), *rows], grid)
+    lines = merged(results, rows, grid)
     text = with_table(readme.read_text(), name, lines_of_table([Row.model_validate_json(line) for line in lines]))
     write_atomically(results, "".join(line + "\n" for line in lines).encode())
     write_atomically(readme, text.encode())
 
 
-def merged(files: Iterable[Path], grid: Sweep) -> list[str]:
+def merged(results: Path, new: Sequence[Path], grid: Sweep) -> list[str]:
     """The lines of the grid's rows in all files that did not fail, each cell where it came first, with its last row.
 
     Raises:
-        InvalidConfig: a file or a row cannot be read, or there is none.
+        InvalidConfig: a file or a row cannot be read, none is of the grid, or one that is published is not.
+    """
+    by_cell, others = rows_of(grid, [results] if results.exists() else [])
+    if others:
+        raise InvalidConfig(
+            f"{len(others)} rows in {results} are not of its grid as it is now, the first one {others[0]}. Put the "
+            "grid back, or remove the file if its rows are to go."
+        )
+    by_cell |= rows_of(grid, new)[0]
+    if not by_cell:
+        raise InvalidConfig(f"None of the rows in {', '.join(map(str, new))} is of the grid.")
+    return [json.dumps(row) for row in by_cell.values()]
+
+
+def rows_of(grid: Sweep, files: Sequence[Path]) -> tuple[dict[Cell, dict[str, Any]], list[str]]:
+    """Last row of every cell of the grid in these files that was made with its settings, and the names of all others.
+
+    Raises:
+        InvalidConfig: a file or a row cannot be read.
     """
     configs = {cell: config_of(cell, grid) for cell in cells(grid)}
-    by_cell = {}
-    for file in files:
-        read_rows([file])  # says what is wrong
-        for row in map(json.loads, file.read_text().splitlines()):
-            cell = Cell(**{field.name: row[field.name] for field in fields(Cell)})
-            if cell in configs and done(row, configs[cell]):
-                by_cell[cell] = json.dumps(row)
-    return list(by_cell.values())
+    by_cell, others = {}, []
+    for _, row in rows_and_documents(files):
+        cell = Cell(**{field.name: row[field.name] for field in fields(Cell)})
+        if cell in configs and done(row, configs[cell]):
+            by_cell[cell] = row
+        else:
+            others.append(cell.name)
+    return by_cell, others
 
 
 def lines_of_table(rows: Sequence[Row]) -> list[str]:
@@ -67,8 +86,9 @@ def lines_of_table(rows: Sequence[Row]) -> list[str]:
         InvalidConfig: they do not belong in one table.
     """
     check_comparable(rows)
-    many = len({row.method for row in rows}) > MOST_COMPARED
-    return budgets_table(rows) if many else table(rows, "pool")
+    methods = {row.method for row in rows}
+    by_budget = len(methods) > MOST_COMPARED or BASELINE not in methods
+    return budgets_table(rows) if by_budget else table(rows, BASELINE)
 
 
 def with_table(readme: str, name: str, lines: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from edge.leaderboard.curves import Mean, area, mean, usual
 from edge.leaderboard.differences import Difference, difference
 from edge.leaderboard.pareto import EXPOSURE, Point
-from edge.leaderboard.rows import Row, Setting
+from edge.leaderboard.rows import Row, Setting, check_one_recipe
 from edge.sends import Sends
 from shared.errors import InvalidConfig
 
@@ -127,13 +127,13 @@ class Board:
             return against if against in self.methods else None
         return BASELINE if BASELINE in self.methods else self.rows[0].method
 
-    def differences(self, baseline: str) -> dict[tuple[str, int], tuple[Difference, int]]:
-        """By method and budget: accuracy minus the baseline's in points, paired by seed, and how many pairs."""
+    def differences(self, baseline: str) -> dict[tuple[str, int], Difference]:
+        """By method and budget: accuracy minus the baseline's in points, paired by seed."""
         found = {}
         for (method, budget), cell in self.cells.items():
             ours, theirs = _by_seed(cell), _by_seed(self.cells.get((baseline, budget), Cell()))
             if method != baseline and (compared := difference(ours, theirs)):
-                found[method, budget] = (compared, len(ours.keys() & theirs.keys()))
+                found[method, budget] = compared
         return found
 
     def failures(self) -> list[Row]:
@@ -163,7 +163,8 @@ def boards(rows: Sequence[Row], against: str | None = None) -> list[Board]:
         against: method to compare with, if one was chosen.
 
     Raises:
-        InvalidConfig: no row is of the method to compare with.
+        InvalidConfig: no row is of the method to compare with, or the students of a board of track A had several
+            recipes.
     """
     methods = sorted({row.method for row in rows})
     if against is not None and against not in methods:
@@ -171,6 +172,8 @@ def boards(rows: Sequence[Row], against: str | None = None) -> list[Board]:
     groups: dict[tuple[Setting, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.setting, row.track, row.response].append(row)
+    for group in groups.values():
+        check_one_recipe(group)
     return [Board(*key, found) for key, found in sorted(groups.items(), key=lambda item: item[0])]
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from scipy.stats import t as student_t
 
 CONFIDENCE = 0.95
+DECIMALS = 9
 
 
 class Difference(NamedTuple):
@@ -14,6 +15,7 @@ class Difference(NamedTuple):
 
     mean: float
     half_width: float | None
+    pairs: int
 
     def excludes_zero(self) -> bool:
         """Whether the interval lies on one side of 0. One without width says that the test set is small, no more."""
@@ -28,10 +30,12 @@ class Difference(NamedTuple):
 
 def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
     """Of `ours` and `theirs`, values by seed, at the seeds that both have; None where there is none."""
-    pairs = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+    # Rounded, or equal differences of floats would have an interval of some 1e-14.
+    pairs = [round(ours[seed] - theirs[seed], DECIMALS) for seed in sorted(ours.keys() & theirs.keys())]
     if not pairs:
         return None
     if len(pairs) == 1:
-        return Difference(pairs[0], None)
+        return Difference(pairs[0], None, 1)
     quantile = float(student_t.ppf((1 + CONFIDENCE) / 2, len(pairs) - 1))
-    return Difference(statistics.mean(pairs), quantile * statistics.stdev(pairs) / len(pairs) ** 0.5)
+    half_width = quantile * statistics.stdev(pairs) / len(pairs) ** 0.5
+    return Difference(statistics.mean(pairs), half_width, len(pairs))

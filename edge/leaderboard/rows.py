@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
+from edge.config import AROUND_STEP_2, RECIPE
 from edge.sends import Sends
 from shared.errors import InvalidConfig
 
@@ -81,6 +82,13 @@ class Row(BaseModel):
         return Setting(self.dataset, self.teacher, self.student)
 
     @property
+    def recipe(self) -> dict[str, Any]:
+        """How the student was trained, by field; in track A as all are. Empty where no config is told."""
+        step = self.config.get("distillation", {})
+        around = {name: self.config[name] for name in AROUND_STEP_2 if name in self.config}
+        return around | {name: step[name] for name in RECIPE if name in step}
+
+    @property
     def cell(self) -> tuple[Setting, str, str, str, int, int]:
         """What the row measures; another row with the same is a repetition."""
         return (self.setting, self.track, self.response, self.method, self.budget, self.seed)
@@ -93,19 +101,47 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
         InvalidConfig: names the file and the line or row that is no run of a sweep; or there is no row at all.
     """
     rows: dict[Any, Row] = {}
-    for path in paths:
-        for place, document in _documents(path):
-            try:
-                row = Row.model_validate(document)
-            except ValidationError as error:
-                raise InvalidConfig(f"{path}, {place}, is no run of a sweep: {_reason(error)}") from None
-            rows.pop(row.cell, None)
-            rows[row.cell] = row
+    for row, _ in rows_and_documents(paths):
+        rows.pop(row.cell, None)
+        rows[row.cell] = row
     if not rows:
         raise InvalidConfig(
             f"There is not one row in {', '.join(map(str, paths)) or 'no file'}. Give a sweep's rows."
         )
     return list(rows.values())
+
+
+def rows_and_documents(paths: Sequence[Path]) -> Iterator[tuple[Row, dict[str, Any]]]:
+    """Every row of all files, repetitions too, with the document that it was read from.
+
+    Raises:
+        InvalidConfig: names the file and the line or row that is no run of a sweep.
+    """
+    for path in paths:
+        for place, document in _documents(path):
+            try:
+                yield Row.model_validate(document), document
+            except ValidationError as error:
+                raise InvalidConfig(f"{path}, {place}, is no run of a sweep: {_reason(error)}") from None
+
+
+def check_one_recipe(rows: Sequence[Row]) -> None:
+    """Refuse students of track A that did not learn by one recipe: rows of several sweeps may not.
+
+    Raises:
+        InvalidConfig: names the fields that differ.
+    """
+    recipes = [row.recipe for row in rows if row.track == "A" and row.recipe]
+    differing = (
+        [name for name in recipes[0] if len({str(recipe.get(name)) for recipe in recipes}) > 1] if recipes else []
+    )
+    if differing:
+        name = differing[0]
+        values = sorted({str(recipe.get(name)) for recipe in recipes})
+        raise InvalidConfig(
+            f"Track A compares students of one recipe, and these rows are of several: {', '.join(differing)} differ "
+            f"({name}: {', '.join(values)}). Give the rows of one sweep."
+        )
 
 
 def _documents(path: Path) -> Iterator[tuple[str, Any]]:
@@ -118,7 +154,7 @@ def _documents(path: Path) -> Iterator[tuple[str, Any]]:
         yield from _parquet(path)
         return
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # not at U+2028, which JSON strings may hold
     except UnicodeDecodeError as error:
         raise InvalidConfig(f"{path} is no text: byte {error.start} is not UTF-8. Write it as JSON lines.") from None
     for number, line in enumerate(lines, 1):
@@ -135,7 +171,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
         from pyarrow import parquet
     except ImportError:
         raise InvalidConfig(
-            f'{path} is Parquet, and pyarrow, which reads it, is not installed: pip install "mekd[sweep]".'
+            f'{path} is Parquet, and pyarrow, which reads it, is not installed: pip install ".[sweep]".'
         ) from None
     try:
         documents = parquet.read_table(path).to_pylist()

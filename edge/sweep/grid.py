@@ -23,14 +23,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from edge.config import Config, Section, checked, merge, parse, read_toml, recipe_of
+from edge.config import AROUND_STEP_2, RECIPE, Config, Section, checked, merge, parse, read_toml, recipe_of
 from edge.images.local_images import LocalImages
 from edge.methods import check_images, check_response
 from edge.presets import named
 from shared.errors import InvalidConfig
 
-RECIPE = ("optimizer", "learning_rate", "weight_decay", "steps", "batch", "temperature", "label_smoothing", "tilt")
-"""What makes a student's recipe, of step 2."""
 AXES = ("dataset", "budget", "response", "student", "seed")
 """Fields of the config that are axes of the grid."""
 VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -118,7 +116,7 @@ def config_of(cell: Cell, sweep: Sweep) -> Config:
 def track_of(config: Config, sweep: Sweep) -> str:
     """A where the student learns by the recipe that all methods share, B where it has one of its own."""
     shared = _base(config.dataset, sweep)
-    same = all(getattr(config, name) == getattr(shared, name) for name in ("shift", "flip"))
+    same = all(getattr(config, name) == getattr(shared, name) for name in AROUND_STEP_2)
     ours, theirs = config.distillation, shared.distillation
     return "A" if same and all(getattr(ours, name) == getattr(theirs, name) for name in RECIPE) else "B"
 

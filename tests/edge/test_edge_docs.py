@@ -126,12 +126,13 @@ def test_every_file_of_a_run_is_told() -> None:
 
 def test_every_link_is_told_and_the_file_that_is_shown_is_one() -> None:
     assert {row[0].strip("`") for row in rows("Links")} == set(LINKS)
-    config, sweep, link = (tomllib.loads(block) for language, block in FENCES if language == "toml")
+    config, sweep, link, short = (tomllib.loads(block) for language, block in FENCES if language == "toml")
     possible, refused = sorted_out(checked(Sweep, sweep, "field"), {"digits": digits()})
     assert possible and {cell.method for cell in refused} == {"dkd", "dkd-own"}
     assert set(link) == set(Link.model_fields)
     Link.model_validate(link)
-    parse(merge(Config().model_dump(), config))
+    for changes in (config, short):
+        parse(merge(Config().model_dump(), changes))
 
 
 def test_every_error_stands_in_the_row_of_its_exit_code() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.experiments.paired import budgets_table, paired, table
+from edge.experiments.paired import budgets_table, check_comparable, paired, table
+from edge.leaderboard.boards import boards
 from edge.leaderboard.differences import difference
 from edge.leaderboard.rows import Row
 from shared.errors import InvalidConfig
@@ -35,6 +36,12 @@ def test_a_single_pair_has_no_interval_and_proves_nothing() -> None:
 def test_an_interval_without_width_proves_nothing() -> None:
     found = difference({0: 90.25, 1: 70.25}, {0: 90.0, 1: 70.0})
     assert found is not None and not found.excludes_zero() and str(found) == "+0.25 [+0.25, +0.25]"
+
+
+def test_equal_differences_of_floats_have_no_width_either() -> None:
+    theirs = {0: 100 * 0.9836, 1: 100 * 0.9840, 2: 100 * 0.9828}
+    found = difference({0: 100 * 0.9837, 1: 100 * 0.9841, 2: 100 * 0.9829}, theirs)
+    assert found is not None and found.half_width == 0 and not found.excludes_zero() and found.pairs == 3
 
 
 def row(method: str, budget: int, seed: int, accuracy: float | None) -> Row:
@@ -84,11 +91,31 @@ def test_rows_of_several_students_teachers_or_tracks_are_not_mixed(
         paired([file])
 
 
+def test_an_interval_of_fewer_pairs_than_seeds_says_so_and_nobody_is_compared_with_nothing() -> None:
+    rows = [row("both", 100, seed, 0.9 + seed / 100) for seed in range(3)] + [row("pool", 100, 1, 0.9)]
+    assert table(rows, "pool")[-1] == "| soft, 100 | both | 91.00 ± 1.00 | 3 | +1.00 (n 1) |"
+    with pytest.raises(InvalidConfig, match=r"No row is of the method 'kl'.* both, pool"):
+        table(rows, "kl")
+
+
+def test_students_of_several_recipes_are_not_mixed_in_track_a(tmp_path: Path) -> None:
+    short, long, own = (
+        row("pool", 100, seed, 0.9).model_copy(update={"config": {"distillation": {"steps": steps}}, "track": track})
+        for seed, steps, track in ((0, 600, "A"), (1, 2000, "A"), (2, 2000, "B"))
+    )
+    with pytest.raises(InvalidConfig, match=r"steps differ \(steps: 2000, 600\)"):
+        check_comparable([short, long])
+    with pytest.raises(InvalidConfig, match="steps differ"):
+        boards([short, long])
+    check_comparable([short, row("pool", 100, 1, 0.9)])  # of an unknown recipe
+    assert len(boards([short, own])) == 2
+
+
 def test_many_methods_are_told_by_budget_the_best_first() -> None:
     rows = [row("both", 100, 0, 0.95), row("both", 100, 1, 0.85), row("pool", 100, 0, 0.9), row("pool", 200, 0, 0.91)]
     assert budgets_table([*rows, row("both", 200, 0, None)]) == [
         "| responses | method | sends | 100 | 200 |",
         "|---|---|---|---|---|",
-        "| soft | pool | synthetic | 90.00 | 91.00 |",
+        "| soft | pool | synthetic | 90.00 (n 1) | 91.00 (n 1) |",
         "| soft | both | synthetic | 90.00 ± 7.07 | - |",
     ]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.experiments.publish import ROOT, lines_of_table, publish, with_table
+from edge.experiments.publish import ROOT, lines_of_table, publish, rows_of, with_table
 from edge.leaderboard.rows import read_rows
+from edge.sweep.grid import read_sweep
 from shared.errors import InvalidConfig
 
 RESULTS = sorted((ROOT / "edge" / "experiments" / "results").glob("*.jsonl"))
@@ -17,6 +18,12 @@ RESULTS = sorted((ROOT / "edge" / "experiments" / "results").glob("*.jsonl"))
 def test_the_readme_shows_the_table_of_the_rows(file: Path) -> None:
     readme = (ROOT / "README.md").read_text()
     assert with_table(readme, file.stem, lines_of_table(read_rows([file]))) == readme
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.name)
+def test_all_rows_are_of_the_grid_that_the_readme_names(file: Path) -> None:
+    rows, others = rows_of(read_sweep(ROOT / "edge" / "experiments" / f"{file.stem}.toml", {}), [file])
+    assert rows and not others
 
 
 def test_new_rows_replace_those_of_their_cells_and_failed_ones_stay_out(tmp_path: Path) -> None:
@@ -36,6 +43,10 @@ def test_new_rows_replace_those_of_their_cells_and_failed_ones_stay_out(tmp_path
     (results.parent / "some.toml").rename(results.parent / "other.toml")
     with pytest.raises(InvalidConfig, match="no table of other"):
         publish([rows], "other", tmp_path)
+    (results.parent / "some.toml").write_text("methods = ['pool']\nseeds = [99]\n")
+    with pytest.raises(InvalidConfig, match=rf"{len(taken)} rows in .*some.jsonl are not of its grid as it is now"):
+        publish([rows], "some", tmp_path)
+    assert len((results / "some.jsonl").read_text().splitlines()) == len(taken)
 
 
 def test_a_table_takes_the_place_between_its_own_marks_and_no_other() -> None:

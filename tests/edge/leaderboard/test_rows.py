@@ -109,4 +109,4 @@ def test_without_pyarrow_the_extra_that_brings_it_is_named(tmp_path: Path) -> No
     said = subprocess.run(
         [sys.executable, "-c", code, str(file)], env=environment, capture_output=True, text=True, timeout=120
     )
-    assert said.stdout.startswith("InvalidConfig") and 'pip install "mekd[sweep]"' in said.stdout, said.stderr
+    assert said.stdout.startswith("InvalidConfig") and 'pip install ".[sweep]"' in said.stdout, said.stderr
