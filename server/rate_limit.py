@@ -138,5 +138,5 @@ def open_rate_limiter(url: str) -> RateLimiter:
         )
     except ConfigurationError:
         raise InvalidConfig(
-            "Rate limits in Redis or Valkey need a client library: pip install 'mekd[server,redis]'."
+            "Rate limits in Redis or Valkey need a client library: pip install '.[server,redis]'."
         ) from None

@@ -106,7 +106,7 @@ class ApiError(MekdError):
     title: ClassVar[str] = "Error"
     exit_code = 6
 
-    def __init__(self, message: str, **members: int | float | str) -> None:
+    def __init__(self, message: str, /, **members: int | float | str) -> None:
         super().__init__(message)
         self.members = members
 
@@ -204,12 +204,17 @@ BY_CODE: dict[str, type[ApiError]] = {error.code: error for error in ApiError.__
 BY_STATUS: dict[int, type[ApiError]] = {error.status: error for error in ApiError.__subclasses__()}
 
 
+def in_words(document: Mapping[str, Any]) -> str:
+    """What an error document says, ours in `detail`, others in `error` or `message`; "" where it says nothing."""
+    return str(document.get("detail") or document.get("error") or document.get("message") or "")
+
+
 def from_problem(status: int, document: Mapping[str, Any]) -> ApiError:
     """The error a server meant: by its code where it is ours, else by its HTTP status."""
     code = str(document.get("type", "")).removeprefix(PROBLEM_TYPE)
     fallback = InvalidRequest if 400 <= status < 500 else InternalError
     kind = BY_CODE.get(code) or BY_STATUS.get(status, fallback)
-    message = str(document.get("detail") or document.get("error") or f"The server answered {status}.")
-    reserved = {"type", "title", "status", "detail", "error"}
+    message = in_words(document) or f"The server answered {status}."
+    reserved = {"type", "title", "status", "detail", "error", "self"}
     members = {k: v for k, v in document.items() if k not in reserved and isinstance(v, int | float | str)}
     return kind(message, **members)

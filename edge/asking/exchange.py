@@ -28,6 +28,7 @@ from shared.errors import (
     RequestInFlight,
     Unreachable,
     from_problem,
+    in_words,
 )
 
 FIRST_CONTACT_PATIENCE = 3.0  # seconds: a wrong URL should be told while the person still looks
@@ -179,8 +180,7 @@ class Exchange(AbstractContextManager["Exchange"]):
         document = {"detail": f"{response.url} answered {response.status_code} {response.reason_phrase}."}
         with suppress(ValueError):
             if isinstance(told := response.json(), dict):
-                in_words = told.get("detail") or told.get("error")
-                return from_problem(response.status_code, told if in_words else document | told)
+                return from_problem(response.status_code, told if in_words(told) else document | told)
         if response.status_code < 400 or response.status_code in (404, 405):
             raise self.foreign(f"status {response.status_code}")
         return from_problem(response.status_code, document)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edge.asking.same_teacher import identity
 from edge.asking.teacher import Teacher
 from edge.images.image_files import read_image, taken_shape
 from edge.transfer_set.journal import digests
@@ -36,7 +37,7 @@ def ask_about(
     images = [read_image(path, shape, resize=resize) for path in paths]
     rows = []
     for image in images:
-        name = f"{metadata.name}/{output}/{digests(image[None])[0].hex()}"
+        name = f"{identity(metadata)}/{output}/{digests(image[None])[0].hex()}"
         values = teacher.ask(image[None], output, str(uuid.uuid5(uuid.NAMESPACE_URL, name))).values[0]
         row: dict[str, Any] = {"class": int(values if output == LABEL else values.argmax())}
         rows.append(row if output == LABEL else row | {output: values.tolist()})

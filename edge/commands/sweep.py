@@ -21,6 +21,7 @@ from edge.commands.options import (
     prepare_torch,
     the_link,
 )
+from shared.datasets.files import DEFAULT_ROOT
 from shared.errors import InvalidConfig
 
 GRID, ENGINE = "What to compare", "What runs it"
@@ -137,7 +138,7 @@ def sweep(
     }
     if address is not None and (teacher or not server):
         raise InvalidConfig("Machines of a cluster do not see a teacher that is served here. Use --server URL.")
-    out, data_root = out.resolve(), data_root and data_root.resolve()  # workers may have another working folder
+    out, data_root = out.resolve(), (data_root or DEFAULT_ROOT).resolve()  # workers may have another working folder
     wanted = read_sweep(config, given({name: value or None for name, value in axes.items()}))
     Rows(out).check_parquet()
     plan = plan_sweep(wanted, out, data_root)

@@ -19,7 +19,7 @@ import typer
 from pydantic import SecretStr
 from rich.console import Console
 
-from edge.experiments.local_cloud import LocalCloud
+from edge.local_cloud import LocalCloud
 from edge.report.summary import run_table
 from edge.run_folder import RunFolder
 from shared import architectures, checkpoints, command_line, datasets

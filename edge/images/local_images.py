@@ -92,7 +92,7 @@ def some_images(config: Config, data_root: Path | None, shape: tuple[int, int, i
         return datasets.load(config.dataset, data_root).edge[:count]
     if data_root is None:
         return None
-    paths = list_images(data_root).images
+    paths = paths_of_images(data_root)
     every = -(-len(paths) // count)  # from all over the folder: neighbours are often of one class
     return read_images(paths[::every], shape, Watcher())
 
@@ -139,9 +139,18 @@ def unlabelled_images(folder: Path, shape: tuple[int, int, int], watcher: Watche
         UnknownDataset: there are none.
         InvalidImage, Stopped: as `local_images`.
     """
+    return read_images(paths_of_images(folder), shape, watcher)
+
+
+def paths_of_images(folder: Path) -> list[Path]:
+    """Of all images below a folder, one at least.
+
+    Raises:
+        UnknownDataset: there are none.
+    """
     if not (paths := list_images(folder).images):
         raise UnknownDataset(f"There is no image below {folder}. Name a folder that holds PNG or JPEG files.")
-    return read_images(paths, shape, watcher)
+    return paths
 
 
 def labelled_test_images(name: str, data_root: Path | None) -> Labelled:

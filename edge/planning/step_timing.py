@@ -16,6 +16,7 @@ from edge.deprivatization import Ask, Emulation, generate
 from edge.distillation import CONSISTENT_FROM, Alignment, predict
 from edge.gan import Generator
 from edge.images.local_images import LocalImages
+from edge.methods import method_of
 from edge.official.deprivatization import OfficialEmulation
 from edge.official.distillation import OfficialAlignment
 from edge.transfer_set.journal import Images, TransferSet
@@ -76,6 +77,7 @@ def time_steps(config: Config, local: LocalImages, output: str, held_out: int) -
         classes=local.classes,
         augmentation=local.augmentation,
         private=local.images,
+        make_term=method_of(config).answer_term,
     )
     early_student = distillation = _seconds(alignment.step, itertools.count())  # long before the consistency term
     if alignment.consistency is not None:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from edge.deprivatization import STAGE as STEP_1
 from edge.distillation import STAGE as STEP_2
 from edge.images.local_images import some_images
+from edge.methods import method_of
 from edge.report import by_queries, charts, figures, pictures
 from edge.report.summary import adapted_to
 from edge.run_folder import RunFolder
@@ -102,7 +103,8 @@ def _grids(
         label_N = pictures.student_classes(student, real)
         grids["real"] = figures.labelled_rows(pictures.by_class(real, label_N, classes))
     wrong = None
-    if "held-out agreement" in folder.curves().get(STEP_2, {}):
+    learnt_from_all = method_of(config).replayed  # else the held-out answers are not those that `mistakes` would take
+    if learnt_from_all and "held-out agreement" in folder.curves().get(STEP_2, {}):
         images, titles, wrong = pictures.mistakes(student, pairs, config)
         if wrong:
             grids["mistakes"] = figures.image_grid(images, titles)

@@ -47,6 +47,8 @@ def fill_pool(asker: Asker) -> TransferSet:
     local: LocalImages = asker.local
     labelled, *steps = sizes(asker.queries, len(local.images), local.classes)
     real = asker.ask(kd.drawn(local, labelled, asker.config.seed))
+    if len(real) == 0:
+        return real
     label_N = np.asarray(real.answers, np.int64)
     nearest_NK, distance_NK = nearest_of_every_class(real.images, label_N, local.classes)
     if steps and len(real) == labelled:  # else the key's budget was spent elsewhere meanwhile

@@ -1,4 +1,4 @@
-"""Tasks on a Ray cluster, of this machine or of several. Ray is imported when it is used: `pip install "mekd[ray]"`.
+"""Tasks on a Ray cluster, of this machine or of several. Ray is imported when it is used: `pip install ".[ray]"`.
 
 Tasks find the same folders and the same installed `mekd` on each machine: a run's folder is on a disk they share.
 """
@@ -94,7 +94,7 @@ def _connect(address: str | None, cores: int) -> bool:
     try:
         import ray
     except ImportError:
-        raise InvalidConfig('Ray is not installed. pip install "mekd[ray]", or take the local engine.') from None
+        raise InvalidConfig('Ray is not installed. pip install ".[ray]", or take the local engine.') from None
     if ray.is_initialized():
         return False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}

@@ -14,7 +14,7 @@ from edge.asking.exchange import KEEPALIVE_EXPIRY
 from edge.asking.link import Link
 from edge.asking.simulated_link import SimulatedLink
 from edge.asking.wire_bytes import CountingTransport
-from edge.experiments.local_cloud import LocalCloud
+from edge.local_cloud import LocalCloud
 from edge.run_folder import RunFolder
 from edge.stopping import StopRequest
 from edge.sweep.grid import Cell

@@ -73,7 +73,7 @@ class Rows:
             InvalidConfig: pyarrow, which writes Parquet, is not installed.
         """
         if find_spec("pyarrow") is None:
-            raise InvalidConfig('A sweep writes its rows as Parquet too: pip install "mekd[sweep]".')
+            raise InvalidConfig('A sweep writes its rows as Parquet too: pip install ".[sweep]".')
 
     def write_parquet(self) -> None:
         """Write all rows once more, as Parquet."""
@@ -82,8 +82,9 @@ class Rows:
 
         if not (rows := self.read()):
             return
+        names = dict.fromkeys(name for row in rows.values() for name in row)  # failed rows lack some
         flat = [
-            {name: json.dumps(value) if name in NESTED else value for name, value in row.items()}
+            {name: json.dumps(row.get(name)) if name in NESTED else row.get(name) for name in names}
             for row in rows.values()
         ]
         sink = pa.BufferOutputStream()

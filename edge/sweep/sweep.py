@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from edge.asking.client import TeacherClient
 from edge.asking.link import Link
-from edge.experiments.local_cloud import LocalCloud
 from edge.images.local_images import named_images
+from edge.local_cloud import LocalCloud
 from edge.run_folder import RunFolder
 from edge.sweep import work
 from edge.sweep.display import SweepDisplay

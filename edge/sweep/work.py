@@ -31,7 +31,9 @@ from shared.protocol import ModelMetadata
 def make_generator(place: Place, name: str, config: Config) -> None:
     """Train a generator that several runs share; it asks nothing."""
     folder = place.generator(name)
+    state = folder.state[deprivatization.STAGE]
     if folder.generator.exists():
+        checkpoints.remove(state)  # a kill may have come between the two
         return
     local = _local(place, config)
     folder.claim(config)
@@ -40,7 +42,7 @@ def make_generator(place: Place, name: str, config: Config) -> None:
             local,
             _no_questions,
             config,
-            state=folder.state[deprivatization.STAGE],
+            state=state,
             watcher=Watcher(should_stop=stop),
         )
     folder.keep_curves(deprivatization.STAGE, curves)

@@ -22,7 +22,7 @@ def open_ledger(url: str, *, create: bool = True) -> DatabaseLedger:
             from server.ledger.postgres import PostgresLedger
         except ImportError as error:
             raise InvalidConfig(
-                f"A PostgreSQL ledger needs its driver ({error}). Install it: pip install 'mekd[server,postgres]'."
+                f"A PostgreSQL ledger needs its driver ({error}). Install it: pip install '.[server,postgres]'."
             ) from None
         return PostgresLedger(url, create=create)
     return SqliteLedger(_path(url), create=create)

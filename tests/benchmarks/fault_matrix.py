@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from edge.asking.client import TeacherClient
 from edge.distillation import predict
-from edge.experiments.local_cloud import LocalCloud
+from edge.local_cloud import LocalCloud
 from edge.transfer_set.journal import Images
 from shared import architectures, checkpoints
 from shared.seeding import seed_initial_weights

@@ -295,6 +295,11 @@ def test_images_to_look_at_come_from_all_over_the_folder(server: LiveServer, min
     assert some_images(config(), None, SHAPE, 5) is None
 
 
+def test_a_folder_without_images_has_none_to_look_at(tmp_path: Path) -> None:
+    with pytest.raises(UnknownDataset, match="There is no image below"):
+        some_images(small_config(dataset="folder"), tmp_path, (1, 8, 8), 100)
+
+
 def test_a_folders_images_are_sent_only_with_leave(server: LiveServer, mine: Path, tmp_path: Path) -> None:
     kd = PRESETS["kd"](config(budget=20))
     with a_client(server) as client:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from edge.asking.client import TeacherClient
-from edge.experiments.local_cloud import LocalCloud
+from edge.local_cloud import LocalCloud
 from edge.transfer_set.journal import Journal
 from shared import architectures, checkpoints
 from shared.errors import Stopped

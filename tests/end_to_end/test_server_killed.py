@@ -10,7 +10,7 @@ import pytest
 
 from edge.asking.client import TeacherClient
 from edge.asking.oracle import Oracle
-from edge.experiments.local_cloud import LocalCloud
+from edge.local_cloud import LocalCloud
 from edge.transfer_set.journal import Journal
 from shared import architectures, checkpoints
 from shared.errors import InvalidConfig, Unreachable
@@ -92,7 +92,7 @@ def answers(url: str) -> bool:
 
 def test_a_server_that_a_program_started_ends_when_the_program_is_killed(cloud_files: tuple[Path, Path]) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from edge.experiments.local_cloud import LocalCloud\n"
+        "import sys, time; from pathlib import Path; from edge.local_cloud import LocalCloud\n"
         "with LocalCloud(*map(Path, sys.argv[1:]), threads=1) as cloud: print(cloud.url, flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", program, *map(str, cloud_files)]

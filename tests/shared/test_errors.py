@@ -48,7 +48,8 @@ def test_members_never_shadow_what_rfc_9457_reserves() -> None:
     [(402, errors.BudgetExhausted), (418, InvalidRequest), (502, InternalError), (301, InternalError)],
 )
 def test_errors_of_other_servers_are_known_by_their_status(status: int, kind: type[ApiError]) -> None:
-    error = from_problem(status, {"error": "words of another server"})
-    assert type(error) is kind
-    assert str(error) == "words of another server"
+    for document in ({"error": "words of another server"}, {"message": "words of another server", "self": "/x"}):
+        error = from_problem(status, document)
+        assert type(error) is kind
+        assert str(error) == "words of another server"
     assert str(from_problem(status, {})) == f"The server answered {status}."

@@ -194,6 +194,21 @@ def teacher_for(name: str) -> FreeTeacher:
     return FreeTeacher(LABEL if response(name) == "top1" else LOGITS)
 
 
+class Exhausted(Projection):
+    """A key that somebody else has spent."""
+
+    def pairs(self, images: Images) -> TransferSet:
+        answered = super().pairs(images)
+        return TransferSet(images[:0], answered.answers[:0], self.output)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_a_key_that_others_have_spent_leaves_nothing_to_learn_from(name: str) -> None:
+    nobody = Exhausted(LABEL if response(name) == "top1" else LOGITS)
+    made = METHODS[name].fill_pool(asker(nobody, 100))
+    assert nobody.questions and not made
+
+
 @pytest.mark.parametrize("name", RIVALS)
 def test_a_rival_asks_what_was_planned_and_says_what_it_sent(name: str, tmp_path: Path) -> None:
     config = PRESETS[name](small_config(budget=150, response=response(name)))

@@ -66,7 +66,7 @@ def test_without_ray_the_message_says_how_to_get_it() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=work.SECONDS)
     last = ended.stderr.splitlines()[-1]
-    assert last.startswith(f"{InvalidConfig.__module__}.InvalidConfig") and 'pip install "mekd[ray]"' in last
+    assert last.startswith(f"{InvalidConfig.__module__}.InvalidConfig") and 'pip install ".[ray]"' in last
 
 
 @pytest.mark.usefixtures("cluster")

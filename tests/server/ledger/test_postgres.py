@@ -123,7 +123,7 @@ def test_without_the_driver_the_way_to_get_it_is_said() -> None:
         "open_ledger('postgresql://host/ledger')"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "needs its driver" in result.stderr and "pip install 'mekd[server,postgres]'" in result.stderr
+    assert "needs its driver" in result.stderr and "pip install '.[server,postgres]'" in result.stderr
 
 
 def test_closing_ends_all_connections(postgres: PostgresDatabase) -> None:
