@@ -21,7 +21,6 @@ from edge.commands.options import (
     prepare_torch,
     the_link,
 )
-from shared.datasets.files import DEFAULT_ROOT
 from shared.errors import InvalidConfig
 
 GRID, ENGINE = "What to compare", "What runs it"
@@ -126,6 +125,7 @@ def sweep(
     from edge.sweep.grid import read_sweep
     from edge.sweep.results import Rows
     from edge.sweep.sweep import check_keys, plan_sweep, run_sweep, served
+    from shared.datasets.files import DEFAULT_ROOT
 
     axes = {
         "methods": method,
