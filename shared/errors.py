@@ -215,6 +215,6 @@ def from_problem(status: int, document: Mapping[str, Any]) -> ApiError:
     fallback = InvalidRequest if 400 <= status < 500 else InternalError
     kind = BY_CODE.get(code) or BY_STATUS.get(status, fallback)
     message = in_words(document) or f"The server answered {status}."
-    reserved = {"type", "title", "status", "detail", "error", "self"}
+    reserved = {"type", "title", "status", "detail", "error"}
     members = {k: v for k, v in document.items() if k not in reserved and isinstance(v, int | float | str)}
     return kind(message, **members)

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.leaderboard.differences import difference
-from edge.leaderboard.rows import Row, check_one_recipe, read_rows
+from edge.leaderboard.rows import Row, check_known, check_one_recipe, read_rows
 from shared import command_line
 from shared.errors import InvalidConfig
 
@@ -56,8 +56,7 @@ def table(rows: Sequence[Row], against: str) -> list[str]:
     Raises:
         InvalidConfig: no row is of the method to compare with.
     """
-    if against not in (known := sorted({row.method for row in rows})):
-        raise InvalidConfig(f"No row is of the method '{against}' to compare with. There are: {', '.join(known)}.")
+    check_known(against, rows)
     by_cell: dict[tuple[str, int], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         if row.accuracy is not None:

@@ -8,9 +8,8 @@ from functools import cached_property
 from edge.leaderboard.curves import Mean, area, mean, usual
 from edge.leaderboard.differences import Difference, difference
 from edge.leaderboard.pareto import EXPOSURE, Point
-from edge.leaderboard.rows import Row, Setting, check_one_recipe
+from edge.leaderboard.rows import Row, Setting, check_known, check_one_recipe
 from edge.sends import Sends
-from shared.errors import InvalidConfig
 
 BASELINE = "lq"
 """Where nobody says what to compare with."""
@@ -166,9 +165,8 @@ def boards(rows: Sequence[Row], against: str | None = None) -> list[Board]:
         InvalidConfig: no row is of the method to compare with, or the students of a board of track A had several
             recipes.
     """
-    methods = sorted({row.method for row in rows})
-    if against is not None and against not in methods:
-        raise InvalidConfig(f"No row is of the method '{against}' to compare with. There are: {', '.join(methods)}.")
+    if against is not None:
+        check_known(against, rows)
     groups: dict[tuple[Setting, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.setting, row.track, row.response].append(row)

@@ -125,6 +125,17 @@ def rows_and_documents(paths: Sequence[Path]) -> Iterator[tuple[Row, dict[str, A
                 raise InvalidConfig(f"{path}, {place}, is no run of a sweep: {_reason(error)}") from None
 
 
+def check_known(method: str, rows: Sequence[Row]) -> None:
+    """Refuse to compare with a method of which there is no row.
+
+    Raises:
+        InvalidConfig: lists the methods that there are.
+    """
+    known = sorted({row.method for row in rows})
+    if method not in known:
+        raise InvalidConfig(f"No row is of the method '{method}' to compare with. There are: {', '.join(known)}.")
+
+
 def check_one_recipe(rows: Sequence[Row]) -> None:
     """Refuse students of track A that did not learn by one recipe: rows of several sweeps may not.
 
@@ -132,12 +143,10 @@ def check_one_recipe(rows: Sequence[Row]) -> None:
         InvalidConfig: names the fields that differ.
     """
     recipes = [row.recipe for row in rows if row.track == "A" and row.recipe]
-    differing = (
-        [name for name in recipes[0] if len({str(recipe.get(name)) for recipe in recipes}) > 1] if recipes else []
-    )
+    found = {name: sorted({str(recipe.get(name)) for recipe in recipes}) for recipe in recipes[:1] for name in recipe}
+    differing = {name: values for name, values in found.items() if len(values) > 1}
     if differing:
-        name = differing[0]
-        values = sorted({str(recipe.get(name)) for recipe in recipes})
+        name, values = next(iter(differing.items()))
         raise InvalidConfig(
             f"Track A compares students of one recipe, and these rows are of several: {', '.join(differing)} differ "
             f"({name}: {', '.join(values)}). Give the rows of one sweep."
