@@ -1,16 +1,12 @@
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from pydantic import SecretStr
 
-from edge.asking.client import TeacherClient
-from edge.config import Config
 from edge.planning.plan import choose_output
 from edge.run import run
 from edge.run_folder import RunFolder
@@ -29,21 +25,11 @@ from shared.errors import (
 )
 from shared.protocol import LABEL, LOGITS, PROBABILITIES
 from tests.conftest import LiveServer, Serve
+from tests.edge.distilling import a_client, distil
 from tests.edge.small import digits, small_config
 from tests.fakes import LinearTeacher
 
 NOBODY = "http://127.0.0.1:1"
-
-
-@contextmanager
-def a_client(url: str, key: str) -> Iterator[TeacherClient]:
-    with TeacherClient(url, SecretStr(key), patience=1) as client:
-        yield client
-
-
-def distil(server: LiveServer, key: str, out: Path, config: Config, watcher: Watcher | None = None) -> dict[str, Any]:
-    with a_client(server.url, key) as client:
-        return run(config, client, out, watcher=watcher)
 
 
 @pytest.fixture

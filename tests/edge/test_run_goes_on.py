@@ -10,19 +10,9 @@ from edge.run_folder import RunFolder
 from edge.training import Watcher
 from shared.errors import Stopped
 from shared.protocol import LOGITS
-from tests.conftest import LiveServer, running
+from tests.conftest import LiveServer
+from tests.edge.distilling import a_client, distil
 from tests.edge.small import small_config
-from tests.edge.test_run import a_client, distil
-from tests.fakes import LinearTeacher
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, dict[str, Any]]:
-    """The folder of a whole run, in which nobody writes, and its results."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with running(LinearTeacher(), folder / "ledger.sqlite") as server:
-        results = distil(server, server.make_key(budget=100), folder / "run", small_config())
-    return RunFolder(folder / "run"), results
 
 
 def test_answers_of_a_raised_key_are_learnt_from_as_if_they_had_come_at_once_even_after_a_kill(

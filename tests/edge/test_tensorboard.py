@@ -4,18 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from tensorboardX.proto.event_pb2 import Event
 
-from edge.asking.client import TeacherClient
-from edge.run import run
 from edge.run_folder import RunFolder
 from edge.tensorboard import EventFiles
 from edge.training import Curves, Watcher
 from shared.errors import Stopped
-from tests.conftest import LiveServer, running
+from tests.conftest import LiveServer
+from tests.edge.distilling import distil
 from tests.edge.small import small_config
-from tests.fakes import LinearTeacher
 
 
 def events(folder: Path) -> Iterator[Any]:
@@ -45,18 +42,10 @@ def single_precision(curves: Curves) -> Curves:
     }
 
 
-def distil(server: LiveServer, key: str, out: Path, watcher: Watcher | None = None) -> None:
-    with TeacherClient(server.url, SecretStr(key), patience=1) as client:
-        run(small_config(), client, out, watcher=watcher)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Of a run that nothing disturbed; nobody writes into it."""
-    folder = tmp_path_factory.mktemp("whole")
-    with running(LinearTeacher(), folder / "ledger.sqlite") as server:
-        distil(server, server.make_key(budget=100), folder / "run")
-    return RunFolder(folder / "run")
+@pytest.fixture
+def whole(undisturbed: tuple[RunFolder, dict[str, Any]]) -> RunFolder:
+    """Of a run that nothing disturbed."""
+    return undisturbed[0]
 
 
 def test_a_run_leaves_every_curve_of_both_stages_and_the_queries_over_time(whole: RunFolder) -> None:
@@ -76,8 +65,8 @@ def test_a_run_that_went_on_after_a_stop_shows_every_step_once_and_in_order(
     key, steps = live_server.make_key(), list[str]()
     watcher = Watcher(should_stop=lambda: len(steps) >= stop_after, on_step=lambda stage, *_: steps.append(stage))
     with pytest.raises(Stopped):
-        distil(live_server, key, stopped.path, watcher)
-    distil(live_server, key, stopped.path)
+        distil(live_server, key, stopped.path, small_config(), watcher)
+    distil(live_server, key, stopped.path, small_config())
     for part in ("deprivatization", "distillation", "queries"):
         assert scalars(stopped.tensorboard / part) == scalars(whole.tensorboard / part) != {}
 
