@@ -51,7 +51,7 @@ class Deprivatization(Section):
     """Channels of the generator's first layers."""
     average: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the generator's moving average."""
-    im_weight: float = Field(default=0.5, ge=0)
+    im_weight: float = Field(default=0.0, ge=0)
     """alpha of L_dp = L_G + L_D + alpha L_IM; 0 switches the term and its queries off."""
     im_share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the budget asked in step 1 for the confidences y_T; top-1 answers need none (y_T = 1)."""
@@ -74,7 +74,7 @@ class Distillation(Section):
     """The optimiser's; AdamW's is decoupled."""
     temperature: float = Field(default=5.0, gt=0)
     """tau of both terms."""
-    image_weight: float = Field(default=0.01, ge=0)
+    image_weight: float = Field(default=0.0, ge=0)
     """Weight of the image term, whose norm is a sum over pixels; 0 switches it off."""
     kl_weight: float = Field(default=1.0, ge=0)
     """beta: weight of the KL term (cross-entropy for top-1 answers); 0 switches it off."""
@@ -86,7 +86,7 @@ class Distillation(Section):
     tilt: float = Field(default=0.0, ge=0, le=90)
     """Degrees by which an image may be turned without changing its class, and hundredths by which it may be stretched
     and sheared. Too much for images of a few pixels."""
-    consistency_weight: float = Field(default=0.0, ge=0)
+    consistency_weight: float = Field(default=1.0, ge=0)
     """Weight of the term that learns from the private images on the device; 0 switches it off."""
     consistency_threshold: float = Field(default=0.9, gt=0, le=1)
     """How sure the averaged student has to be of a private image, as a probability. Labels smoothed by s make a
@@ -101,7 +101,7 @@ class Distillation(Section):
     @model_validator(mode="after")
     def _something_to_learn_from(self) -> Self:
         if self.image_weight == 0 and self.kl_weight == 0:
-            raise ValueError("image_weight and kl_weight are both 0, so nothing would be learnt")
+            raise ValueError("image_weight and kl_weight are both 0, so nothing would be learnt: raise one of them")
         return self
 
 

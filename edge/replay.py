@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.account import seconds, timed
-from edge.config import Config, merge, parse, read_toml, recipe_of
+from edge.config import FOLDER, Config, merge, parse, read_toml, recipe_of
 from edge.distillation import STAGE
 from edge.gan import Generator
 from edge.images.local_images import private_images
@@ -33,7 +33,7 @@ from edge.transfer_set.stored_pairs import StoredPairs
 from shared import architectures
 from shared.augmentation import Augmentation
 from shared.checkpoints import write_atomically
-from shared.errors import InvalidConfig, RunMismatch
+from shared.errors import InvalidConfig, RunMismatch, UnknownDataset
 from shared.protocol import LABEL
 
 OURS = {"response", "budget", "student", "seed", "shift", "flip", "distillation"}
@@ -201,6 +201,11 @@ def _checked_generator(source: Source, config: Config) -> Generator | None:
 def _private(source: Source, config: Config, data_root: Path | None, watcher: Watcher) -> Images | None:
     if config.distillation.consistency_weight == 0:
         return None
+    if config.dataset == FOLDER and data_root is None:
+        raise UnknownDataset(
+            "The consistency term learns from the device's images. Name their folder with --data FOLDER, or switch "
+            "the term off with --consistency-weight 0."
+        )
     journal = RunFolder(Path(source.name)).journal
     return private_images(config, data_root, source.pairs.kind.image_shape, journal, watcher)
 

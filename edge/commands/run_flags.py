@@ -62,19 +62,19 @@ def choose(
     ] = None,
     student: Annotated[str | None, student_flag("resnet8")] = None,
     seed: Annotated[int | None, seed_flag("0")] = None,
-    image_weight: Annotated[float | None, weight_flag("the image term", "0.01")] = None,
+    image_weight: Annotated[float | None, weight_flag("the image term", "0")] = None,
     kl_weight: Annotated[float | None, weight_flag("the KL term", "1")] = None,
     consistency_weight: Annotated[
-        float | None, weight_flag("the term that learns from the private images, on the device", "0")
+        float | None, weight_flag("the term that learns from the private images, on the device", "1")
     ] = None,
     im_weight: Annotated[
-        float | None, weight_flag("the IM term of step 1, which has queries of its own", "0.5")
+        float | None, weight_flag("the IM term of step 1, which has queries of its own", "0")
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
             help=f"A method with all its settings: {', '.join(PRESETS)}; the file and the flags count more.",
-            show_default="the dataset's recipe",
+            show_default="lq",
             metavar="NAME",
             rich_help_panel=STUDENT,
             autocompletion=completion.presets,

@@ -16,9 +16,10 @@ from shared.protocol import LABEL, LOGITS, PROBABILITIES
 K = 10
 SMALL = {
     "budget": 100,
-    "deprivatization": {"steps": 12, "batch": 8, "width": 8, "im_share": 0.3},
-    "distillation": {"steps": 12, "batch": 8, "evaluate_every": 4},
+    "deprivatization": {"steps": 12, "batch": 8, "width": 8, "im_weight": 0.5, "im_share": 0.3},
+    "distillation": {"steps": 12, "batch": 8, "evaluate_every": 4, "image_weight": 0.01, "consistency_weight": 0.0},
 }
+"""The paper's terms, so that both steps ask."""
 
 TINY = """
 budget = 100
@@ -26,11 +27,14 @@ budget = 100
 steps = 6
 batch = 8
 width = 8
+im_weight = 0.5
 [distillation]
 steps = 6
 batch = 8
+image_weight = 0.01
+consistency_weight = 0.0
 """
-"""A config file that takes a second."""
+"""A config file that takes a second, with the paper's terms, so that both steps ask."""
 
 
 def small_config(**changes: Any) -> Config:

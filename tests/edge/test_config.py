@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from edge import config
 from edge.config import Config, Deprivatization, Distillation, merge, parse, resolve
+from edge.presets import paper
 from shared import datasets
 from shared.errors import InvalidConfig
 
@@ -107,8 +108,8 @@ def test_a_value_out_of_range_is_named_and_shown(field: str, value: Any) -> None
 def test_a_student_with_nothing_to_learn_from_is_refused() -> None:
     with pytest.raises(InvalidConfig, match="image_weight and kl_weight are both 0"):
         resolve(None, {"distillation": {"image_weight": 0, "kl_weight": 0}})
-    for weight in ("image_weight", "kl_weight"):
-        assert resolve(None, {"distillation": {weight: 0}}).model_dump()["distillation"][weight] == 0
+    for weights in ({"image_weight": 0, "kl_weight": 1}, {"image_weight": 1, "kl_weight": 0}):
+        assert weights.items() <= resolve(None, {"distillation": weights}).model_dump()["distillation"].items()
 
 
 @pytest.mark.parametrize("content", [b"budget = ", b"[distillation", b"budget 5", b"\xff\xfe"])
@@ -135,7 +136,7 @@ def test_a_file_that_cannot_be_read_is_named(file: Path, tmp_path: Path) -> None
     ],
 )
 def test_only_soft_answers_with_a_weight_are_asked_for_in_step_1(changes: dict[str, Any], queries: int) -> None:
-    assert resolve(None, changes).im_queries == queries
+    assert resolve(None, changes, paper).im_queries == queries
 
 
 def test_a_config_cannot_be_changed_and_survives_json() -> None:

@@ -21,9 +21,9 @@ def test_a_preset_goes_over_the_recipe_and_below_the_file_and_the_flags(tmp_path
     assert resolve(None, {}, official) == official(config.digits())
 
 
-def test_the_flag_chooses_a_preset_and_without_it_nothing_changes(tmp_path: Path) -> None:
+def test_the_flag_chooses_a_preset_and_without_it_the_method_is_lq(tmp_path: Path) -> None:
     assert choose(preset="official", budget=500).config == resolve(None, {"budget": 500}, official)
-    assert choose().config == Config() and Config().method == "mekd"
+    assert choose().config == Config() == lq(Config())
     with pytest.raises(InvalidConfig, match=r"no preset 'oficial'\. Known: .*official"):
         choose(preset="oficial")
 
@@ -69,4 +69,4 @@ def test_a_budget_that_leaves_step_2_no_batch_is_refused() -> None:
     changes: dict[str, Any] = {"budget": 10, "deprivatization": {"im_share": 0.9}}
     with pytest.raises(InvalidConfig, match=r"step 1 would ask 9 of 10 queries, and step 2 needs 2 or more: lower"):
         resolve(None, changes, official)
-    assert resolve(None, changes).im_queries == 9
+    assert resolve(None, changes, paper).im_queries == 9

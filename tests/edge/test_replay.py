@@ -11,7 +11,7 @@ import torch
 from pydantic import SecretStr
 
 from edge.asking.client import TeacherClient
-from edge.config import Config
+from edge.config import FOLDER, Config
 from edge.evaluation import evaluate
 from edge.gan import Generator
 from edge.replay import Source, changed, open_source, replay
@@ -23,7 +23,7 @@ from edge.transfer_set import transfer_file
 from edge.transfer_set.journal import Journal
 from edge.transfer_set.run_pairs import import_pairs, run_pairs
 from shared import checkpoints
-from shared.errors import InvalidCheckpoint, InvalidConfig, MekdError, RunMismatch, Stopped
+from shared.errors import InvalidCheckpoint, InvalidConfig, MekdError, RunMismatch, Stopped, UnknownDataset
 from shared.protocol import LABEL, LOGITS, PROBABILITIES
 from tests.conftest import Serve
 from tests.edge.small import small_config
@@ -201,6 +201,17 @@ def test_a_folder_of_another_replay_or_of_a_run_is_refused_and_so_is_a_replays_t
 
 def test_a_file_needs_a_generator_or_no_image_term_and_both_ways_out_are_said(file: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match=r"--generator FILE.*--image-weight 0"):
+        replayed(open_source(file), tmp_path / "out", distillation={"image_weight": 0.01})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_a_folders_images_needs_the_folder_or_no_consistency_and_both_ways_out_are_said(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    pairs = run_pairs(folder)
+    own = replace(pairs, kind=pairs.kind.model_copy(update={"dataset": FOLDER}))
+    transfer_file.save(file := tmp_path / "own.safetensors", own)
+    with pytest.raises(UnknownDataset, match=r"--data FOLDER.*--consistency-weight 0"):
         replayed(open_source(file), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

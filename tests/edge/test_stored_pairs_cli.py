@@ -108,7 +108,7 @@ def test_the_flags_of_replay_change_the_config_and_the_file_goes_below_them(run:
 
 def test_replay_from_a_file_takes_a_generator_or_no_image_term(run: Path, tmp_path: Path) -> None:
     transfer_file.save(file := tmp_path / "file.safetensors", run_pairs(RunFolder(run)))
-    (few := tmp_path / "few.toml").write_text("[distillation]\nsteps = 2\nbatch = 8\n")
+    (few := tmp_path / "few.toml").write_text("[distillation]\nsteps = 2\nbatch = 8\nimage_weight = 0.01\n")
     replay = ["replay", "--from", file, "--config", few, "--out"]
     with pytest.raises(InvalidConfig, match=r"--generator FILE.*--image-weight 0"):
         invoke(*replay, tmp_path / "none")

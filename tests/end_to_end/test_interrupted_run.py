@@ -23,8 +23,10 @@ request = 5
 steps = 90
 batch = 16
 width = 16
+im_weight = 0.5
 im_share = 0.3
 [distillation]
+image_weight = 0.01
 steps = 20
 batch = 16
 """

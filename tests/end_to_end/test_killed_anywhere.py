@@ -32,8 +32,10 @@ request = {REQUEST}
 steps = {STEPS_1}
 batch = 8
 width = 8
+im_weight = 0.5
 im_share = 0.3
 [distillation]
+image_weight = 0.01
 steps = {STEPS_2}
 batch = 8
 evaluate_every = 5

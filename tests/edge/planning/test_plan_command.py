@@ -38,7 +38,7 @@ def cells(shown: str, row: str) -> list[str]:
 
 def test_a_plan_says_what_the_run_will_take_and_pays_nothing(live_server: LiveServer, small: Path) -> None:
     key = live_server.make_key(name="edge-1", budget=2500)
-    shown = plan(live_server.url, key, "--link", "3g", "--price-per-1000", 1.5, "--no-timing")
+    shown = plan(live_server.url, key, "--preset", "paper", "--link", "3g", "--price-per-1000", 1.5, "--no-timing")
     assert shown.exit_code == 0 and shown.stdout == ""
     assert cells(shown.stderr, "deprivatization")[:2] == ["200", "2"]
     assert cells(shown.stderr, "distillation")[:2] == ["1,800", "8"]
@@ -103,7 +103,7 @@ def test_of_a_server_without_a_meter_it_is_said_what_cannot_be_known() -> None:
         shown = plan(server.url, "", *flags)
         assert server.questions == []
     assert shown.exit_code == 0
-    assert cells(shown.stderr, "in all") == ["2,000", "10", *["unknown"] * 5]
+    assert cells(shown.stderr, "in all") == ["2,000", "8", *["unknown"] * 5]
     assert "The server has no meter" in shown.stderr and "How many bytes cannot be known" in shown.stderr
 
 

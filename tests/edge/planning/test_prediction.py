@@ -20,6 +20,7 @@ from edge.planning.plan import Plan, make_plan
 from edge.planning.prediction import Prediction, Terms, predict, request_sizes
 from edge.planning.rehearsal import answer, refusal, rehearse
 from edge.planning.step_timing import StepTimes, time_steps
+from edge.presets import paper
 from edge.run import run
 from edge.training import Watcher
 from server.rate_limit import _Window
@@ -130,7 +131,7 @@ def test_sizes_of_requests_sum_up_to_the_queries(queries: int, most: int, shape:
 
 
 def test_stages_add_up_to_the_budget_and_to_the_total() -> None:
-    prediction = predicted(Config(), usage(), price_per_1000=1.5, link=named_link("3g"))
+    prediction = predicted(paper(Config()), usage(), price_per_1000=1.5, link=named_link("3g"))
     step_1, step_2 = prediction.stages.values()
     assert (step_1.queries, step_1.requests, step_2.queries, step_2.requests) == (200, 2, 1800, 8)
     total = prediction.total
@@ -152,7 +153,7 @@ def test_a_rate_below_the_budget_takes_minutes_and_sends_requests_twice() -> Non
 
 def test_training_between_the_questions_is_time_in_which_the_rate_recovers() -> None:
     times = StepTimes(early=0, late=1, generation=0, early_student=0, distillation=0, selection=0)
-    at_once, apart = (predicted(Config(), usage(400), times=t) for t in (None, times))
+    at_once, apart = (predicted(paper(Config()), usage(400), times=t) for t in (None, times))
     assert apart.total.seconds == pytest.approx(600 + (apart.total.rate_seconds or 0))
     assert (apart.stages["distillation"].rate_seconds or 0) < (at_once.stages["distillation"].rate_seconds or 0)
 
@@ -260,7 +261,7 @@ def test_what_cannot_be_known_is_not_said() -> None:
     adapted = predict(Config(), plan, digits(), Terms(Adapter(), METADATA, None, named_link("lan")), None)
     for prediction in (foreign, adapted):
         total = prediction.total
-        assert (total.queries, total.requests) == (2000, 10)
+        assert (total.queries, total.requests) == (2000, 8)
         assert {total.bytes_up, total.bytes_down, total.rate_seconds, total.link_seconds, total.cost} == {None}
 
 
