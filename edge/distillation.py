@@ -109,6 +109,7 @@ class Alignment:
     ) -> None:
         self.config, self.seed = config.distillation, config.seed
         self.augmentation = augmentation._replace(tilt=self.config.tilt)
+        self.augmentation_of_private = augmentation._replace(tilt=self.config.consistency_tilt)
         self.device = compute.device()
         self.output = pairs.output
         answers = torch.from_numpy(np.array(pairs.answers)).to(self.device)
@@ -148,7 +149,8 @@ class Alignment:
         x_BCHW = self.augmentation(pixels.to_float(self.images_NCHW[pick_B]), rng)
         consistency = self.consistency if done >= CONSISTENT_FROM * self.config.steps else None
         if consistency is not None:  # in one batch with the others, so that batch norm learns from both
-            x_BCHW = torch.cat([x_BCHW, self.augmentation(consistency.draw(B, rng), rng)])
+            private_BCHW = self.augmentation_of_private(consistency.draw(B, rng), rng)
+            x_BCHW = torch.cat([x_BCHW, private_BCHW])
         with compute.autocast():
             logits_BK = self.student(x_BCHW.contiguous(memory_format=torch.channels_last)).float()
 

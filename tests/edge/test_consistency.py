@@ -102,6 +102,16 @@ def test_a_student_learns_from_the_private_images_only_where_the_term_is_on() ->
     assert "consistency term" not in curves
 
 
+def test_private_images_are_turned_by_an_angle_of_their_own() -> None:
+    on, still = consistent()[0], consistent(consistency_tilt=0.0)[0]
+    assert equal(on, consistent(consistency_tilt=30.0)[0]) and not equal(on, still)
+    assert not equal(on, consistent(tilt=30.0)[0]) and not equal(
+        still, consistent(tilt=30.0, consistency_tilt=0.0)[0]
+    )
+    off, _ = consistent(None, consistency_weight=0.0)
+    assert equal(off, consistent(None, consistency_weight=0.0, consistency_tilt=0.0)[0])
+
+
 @pytest.mark.parametrize("steps", [1, 7])
 def test_a_stopped_run_with_the_term_ends_as_the_undisturbed_one(steps: int, tmp_path: Path) -> None:
     config = small_config(distillation={"image_weight": 0, "consistency_weight": 1, "consistency_threshold": 0.1})
