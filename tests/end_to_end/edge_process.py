@@ -1,9 +1,5 @@
-"""The edge's program in processes of its own that start at once and may be killed, and what it has written so far.
+"""The edge's program in processes of its own that start at once and may be killed, and what it has written so far."""
 
-They are forked from a process that has imported torch already, which saves seconds at every start.
-"""
-
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -16,21 +12,10 @@ from pathlib import Path
 
 from edge.cli import main
 from edge.transfer_set.journal import Journal
+from tests.forked import context
 
 SECONDS = 120
 """After which whatever is waited for is not going to happen."""
-IMPORTED = (
-    "edge.run",
-    "edge.evaluation",
-    "edge.asking.client",
-    "edge.progress",
-    "edge.report.summary",
-    "torch._dynamo",
-)
-"""What the commands import when they are called, and torch when it optimises."""
-
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([__name__, *IMPORTED])
 
 
 class EdgeProcess:
@@ -39,7 +24,7 @@ class EdgeProcess:
     def __init__(self, *arguments: str | Path, key: str, said: Path) -> None:
         self._said = said
         self._before = said.stat().st_size if said.exists() else 0
-        self._process: ForkServerProcess = _context.Process(target=_edge, args=([*map(str, arguments)], key, said))
+        self._process: ForkServerProcess = context.Process(target=_edge, args=([*map(str, arguments)], key, said))
         self._process.start()
 
     @property

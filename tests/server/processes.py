@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from server.cli import main
+from tests.forked import Forked
+
 MEKD_SERVER = (sys.executable, "-m", "server")
 
 
@@ -25,6 +28,17 @@ def served(
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
     try:
         assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def served_at_once(*arguments: str | Path) -> Iterator[tuple[Forked, str]]:
+    """The same in a process that is forked from a warm one."""
+    process = Forked(main, "serve", "--port", "0", *map(str, arguments))
+    try:
         yield process, process.stdout.readline().strip()
     finally:
         process.kill()

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,8 +19,9 @@ from server.ledger.protocol import Account
 from shared import architectures, checkpoints
 from shared.codec import encode_request
 from tests.eventually import eventually
+from tests.forked import Forked
 from tests.server.asking import INFER, some_images
-from tests.server.processes import served
+from tests.server.processes import served_at_once
 from tests.server.sockets import connected, head, status
 
 BODY_BYTES, BODY_SECONDS = 100_000, 5
@@ -33,7 +33,7 @@ SLOW = 50
 class Process:
     """A server process and one key of its ledger."""
 
-    process: subprocess.Popen[str]
+    process: Forked
     url: str
     key: str
     ledger: Path
@@ -63,7 +63,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process
     monkeypatch.setenv("MEKD_SERVER_BODY_BYTES", str(BODY_BYTES))
     monkeypatch.setenv("MEKD_SERVER_BODY_SECONDS", str(BODY_SECONDS))
     monkeypatch.setenv("MEKD_SERVER_IN_FLIGHT_PER_KEY", "8")
-    with served("--teacher", teacher, "--ledger", path) as (process, url):
+    with served_at_once("--teacher", teacher, "--ledger", path) as (process, url):
         yield Process(process, url, key, path)
 
 
@@ -173,8 +173,7 @@ def test_a_shutdown_under_load_loses_nothing_that_was_answered(running: Process)
 
 def test_metrics_have_a_port_of_their_own_and_text_lines_are_for_people(running: Process) -> None:
     shared = ("--teacher", running.ledger.with_name("teacher.safetensors"), "--ledger", running.ledger)
-    with served(*shared, "--metrics-port", "0", "--log-format", "text") as (process, url):
-        assert process.stderr is not None
+    with served_at_once(*shared, "--metrics-port", "0", "--log-format", "text") as (process, url):
         line = process.stderr.readline()
         assert " INFO metrics at http://127.0.0.1:" in line
         assert Process(process, url, running.key, running.ledger).ask().status_code == 200

@@ -6,8 +6,6 @@ ledger, read by plain SQL, and every answer is asked for once more.
 
 import itertools
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -15,7 +13,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import IO
 
 import httpx
 import numpy as np
@@ -24,12 +21,16 @@ from server.auth import key_hash, new_key
 from server.ledger.protocol import Account
 from shared.codec import encode_request
 from shared.protocol import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
+from tests.eventually import eventually
+from tests.forked import Forked
 from tests.server.asking import INFER
+from tests.server.ledger import linear_server
 from tests.server.ledger.databases import Database
 
 SERVERS = 2
 BUDGETS = {"tight": 500, "wide-1": 10**7, "wide-2": 10**7, "wide-3": 10**7}  # images; the first is soon exhausted
 REPEATS = 2  # how often each question is sent, by different clients at about the same time
+ANSWERS_BETWEEN = 20  # two kills, at least
 ASK_AN_OLD_ONE = 0.1  # share of questions that were asked long ago
 RETRIED = {409, 429, 503}
 
@@ -76,19 +77,16 @@ class Servers:
         for process in self._processes:
             _end(process)
 
-    def _start(self) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "tests.server.ledger.linear_server", self._ledger_url]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    def _start(self) -> Forked:
+        return Forked(linear_server.main, self._ledger_url)
 
-    def _url(self, process: "subprocess.Popen[str]") -> str:
-        out: IO[str] | None = process.stdout
-        assert out is not None
-        url = out.readline().strip()
-        assert url, "a server did not start; its error is above"
+    def _url(self, process: Forked) -> str:
+        url = process.stdout.readline().strip()
+        assert url, f"a server did not start: {process.communicate()}"
         return url
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
+def _end(process: Forked) -> None:
     process.kill()
     process.communicate()
 
@@ -116,6 +114,11 @@ class Clients:
                 if chance.random() < ASK_AN_OLD_ONE:
                     number = chance.randrange(number + 1)
                 self.ask(http, number, chance)
+
+    def wait_for(self, answers: int) -> None:
+        """Returns once so many more have come."""
+        enough = self.counts["answers"] + answers
+        eventually(lambda: self.counts["answers"] >= enough)
 
     def ask(self, http: httpx.Client, number: int, chance: random.Random) -> bool:
         """Ask question `number`, at any server, until it is answered; whether it was a replay."""
@@ -172,6 +175,7 @@ def kill_under_load(database: Database, *, kills: int, clients: int, seed: int) 
         work = [pool.submit(all_clients.work, seed + number) for number in range(clients)]
         try:
             for _ in range(kills):
+                all_clients.wait_for(ANSWERS_BETWEEN)
                 time.sleep(chance.uniform(0.0, 0.5))
                 all_clients.servers.kill(chance.randrange(SERVERS))
         finally:

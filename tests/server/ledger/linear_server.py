@@ -1,4 +1,4 @@
-"""A server process with a linear teacher, so that its time goes into the ledger: python -m ... LEDGER_URL.
+"""A server process with a linear teacher, so that its time goes into the ledger; its argument is the ledger's URL.
 
 Prints its URL once it accepts connections; ends, without a drain, by SIGKILL.
 """
@@ -19,7 +19,3 @@ def main() -> None:
         app = create_app(Settings(), LinearTeacher(), ledger)
         print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)  # noqa: T201 - for the starter to read
         uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False)).run(sockets=[listener])
-
-
-if __name__ == "__main__":
-    main()
