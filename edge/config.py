@@ -92,8 +92,8 @@ class Distillation(Section):
     """How sure the averaged student has to be of a private image, as a probability. Labels smoothed by s make a
     student 1 - s + s/K sure at most: 0.91 of 10 classes, and 0.901 of 100, where hardly an image passes 0.9."""
     consistency_tilt: float = Field(default=30.0, ge=0, le=90)
-    """As `tilt`, of the changed copy of a private image. It is more, because a copy of an asked image has to keep the
-    teacher's whole answer, and this one only the class."""
+    """As `tilt`, of the changed copy of a private image. It may be more, because a copy of an asked image has to keep
+    the teacher's whole answer, and this one only the class."""
     average: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the averaged student."""
     held_out: float = Field(default=0.1, gt=0, lt=0.5)
@@ -201,7 +201,7 @@ def mnist() -> Config:
         dataset="mnist",
         budget=10_000,
         deprivatization=Deprivatization(steps=1500),
-        distillation=Distillation(steps=3000, batch=32, evaluate_every=200, tilt=10.0),
+        distillation=Distillation(steps=3000, batch=32, evaluate_every=200, tilt=10.0, consistency_tilt=10.0),
     )
 
 
