@@ -84,8 +84,8 @@ class Distillation(Section):
     """Share of the pool that is asked about as the generator makes it; the rest is chosen so that the classes are
     equally many, by an early student of the first answers. 1 chooses nothing."""
     tilt: float = Field(default=0.0, ge=0, le=90)
-    """Degrees by which an image may be turned without changing its class, and hundredths by which it may be stretched
-    and sheared. Too much for images of a few pixels."""
+    """Degrees by which an asked image may be turned while its answer stays true, and hundredths by which it may be
+    stretched and sheared. 0 for images of a few pixels."""
     consistency_weight: float = Field(default=1.0, ge=0)
     """Weight of the term that learns from the private images on the device; 0 switches it off."""
     consistency_threshold: float = Field(default=0.9, gt=0, le=1)
@@ -218,7 +218,8 @@ TILTED = ("synthetic-digits", "synthetic-digits-grey", "svhn")
 def recipe_of(dataset: str) -> Config:
     """The recipe of a named dataset, or of a folder.
 
-    One that has none of its own takes MNIST's, which is the nearest that was tried; photographs are not turned.
+    One that has none of its own takes MNIST's, which is the nearest that was tried. Of photographs only the private
+    ones are turned.
     """
     if dataset in RECIPES:
         return RECIPES[dataset]()

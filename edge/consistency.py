@@ -6,8 +6,8 @@ a class, the student has to find that class in a changed copy (FixMatch, Sohn et
     L_C = mean( [max_k p_k >= threshold] * -log softmax(S(changed x))_c ),   p = softmax(average(x)), c = argmax p
 
 The paid images are generated, and the images that a student will meet are real: the private ones are the only real
-ones at hand. Nothing is asked and nothing leaves the device. As in FixMatch the copy is changed strongly
-(`Distillation.consistency_tilt`), by more than that of a paid image, which has to keep the teacher's whole answer.
+ones at hand. Nothing is asked and nothing leaves the device. As in FixMatch the copy may be changed strongly
+(`Distillation.consistency_tilt`): that of a paid image has to keep the teacher's whole answer, this one its class.
 
 Shapes: N private images, B batch, K classes, C channels, H height, W width.
 """

@@ -4,10 +4,11 @@ Paper: section 3.2, equations of L_D, L_G, L_IM and L_dp = L_G + L_D + alpha L_I
 teacher's logits, z ~ N(0, I_K), so that later both models' logits can be fed to the generator. Only images that the
 generator made ever leave the device.
 
-L_IM weighs each generated image by the teacher's confidence y_T in it. The official code asks again at every step;
-here y_T = 1 in the first half of the steps, as it always is of top-1 answers. In the second half L_IM takes its
-latents from those whose y_T has been paid for: `im_queries` of them in `im_rounds` parts, each asked once, of the
-image that the averaged generator made of it then, and used until the end. Step 2 learns from these answers too.
+L_IM, which is off by default, weighs each generated image by the teacher's confidence y_T in it. The official code
+asks again at every step; here y_T = 1 in the first half of the steps, as it always is of top-1 answers. In the second
+half L_IM takes its latents from those whose y_T has been paid for: `im_queries` of them in `im_rounds` parts, each
+asked once, of the image that the averaged generator made of it then, and used until the end. Step 2 learns from these
+answers too.
 
 What keeps a GAN from collapsing on 500 images: a spectrally normalised discriminator that sees real and generated
 images only through the same random shifts (Karras et al., NeurIPS 2020), and a moving average of the generator.

@@ -4,7 +4,8 @@ Paper: section 3.3, L_Dt = || G(S(x')/tau) - G(T(x')/tau) ||_1 + beta KL_tau(T(x
 grafted behind both models and x' = G(z). The official code asks about a fresh batch at every step; here a *pool* of
 images is asked about once, stored, and learnt from for many epochs, through label-preserving shifts. G(T(x')/tau) is
 computed once per stored pair. A part of the pool is held out: agreement with those answers selects the student among
-those of the last fifth of the steps.
+those of the last fifth of the steps. By default the weight of || . ||_1 is 0, since it has shown no gain beside KL,
+and the student learns from the private images, too (`edge.consistency`).
 
 Shapes: N stored pairs, B batch, K classes, C channels, H height, W width.
 """

@@ -1,4 +1,4 @@
-"""A teacher behind a meter on this machine: the real server as a child process, for the demo, experiments and tests.
+"""A teacher behind a meter on this machine: the real server as a child process, for sweeps, the demo and tests.
 
 Nothing of `server` is imported: what is started here is what a container would start.
 """

@@ -24,7 +24,7 @@ def paper(base: Config) -> Config:
 
 
 def pool(base: Config) -> Config:
-    """Every query in one pool that is asked once, and only the term that earns its place: KL, or cross-entropy."""
+    """Every query in one pool that is asked once, and of the terms only KL, or cross-entropy."""
     terms = {
         "deprivatization": {"im_weight": 0.0},
         "distillation": {"image_weight": 0.0, "kl_weight": 1.0, "consistency_weight": 0.0, "drawn_share": 1.0},
