@@ -1,9 +1,10 @@
-"""Which generated images are worth a query: as many of every class as of the others.
+"""Which generated images are worth a query: no class is to be missing.
 
-A generator that learnt from few images makes some classes seldom. A part of the pool is therefore asked about as it
-comes. An early student learns from these answers and looks at many more images, for nothing; the rest of the budget
-goes to those that it takes for the classes that are short. Within a class they are drawn: to choose there what lies
-far apart was no better (see `edge/experiments/LOG.md`).
+A generator that learnt from few images may make a class seldom. Most of the pool is therefore asked about as it
+comes. Where the answers show a class that is short, an early student of them looks at many more images, for nothing,
+and those that it takes for the class go before the rest of the pool. Where none is short the pool is that of
+`fill_pool`. To make all classes equally many was no better, nor to choose within a class what lies far apart (see
+`edge/experiments/LOG.md`).
 
 Shapes: N pairs, M candidates, K classes.
 """
@@ -17,7 +18,7 @@ from torch import nn
 from edge.answers import labels
 from edge.config import Config
 from edge.deprivatization import Ask, generate
-from edge.distillation import STAGE, fill_pool, predict
+from edge.distillation import STAGE, drawn_images, predict
 from edge.gan import Generator
 from edge.transfer_set.journal import Images, TransferSet
 from shared import seeding
@@ -25,8 +26,10 @@ from shared import seeding
 EARLY_STAGE = "early student"
 EARLY_SHARE = 0.5
 """Of the student's steps, those that the early student takes."""
-CANDIDATES = 5
-"""Images looked at for each that is chosen."""
+CANDIDATES = 20
+"""Images looked at for each query of the last part."""
+FEWEST = 0.5
+"""Of an equal share of the pool: a class with fewer answers is short."""
 
 
 def drawn_queries(queries: int, config: Config) -> int:
@@ -37,16 +40,21 @@ def drawn_queries(queries: int, config: Config) -> int:
 def fill_balanced_pool(
     generator: Generator, ask: Ask, queries: int, config: Config, early: Callable[[TransferSet], nn.Module]
 ) -> None:
-    """Ask about `queries` images, the later ones chosen; `early` makes a student of the answers to the first."""
-    drawn = drawn_queries(queries, config)
-    first = fill_pool(generator, ask, drawn, config)
+    """Ask about `queries` images: those of `fill_pool`, but for what a short class needs.
+
+    `early` makes a student of the answers to the first.
+    """
+    drawn, images = drawn_queries(queries, config), drawn_images(generator, queries, config)
+    first = ask(STAGE, images[:drawn])
     if len(first) < drawn or drawn == queries:  # the key's budget was spent elsewhere meanwhile, or nothing is left
         return
-    images = candidates(generator, CANDIDATES * (queries - drawn), config)
-    class_M = predict(early(first), images).argmax(1)
-    known_N = labels(torch.from_numpy(np.array(first.answers)), first.output)
-    chosen = balanced(class_M, known_N, queries - drawn, classes=generator.project.in_features)
-    ask(STAGE, images[chosen.numpy()])
+    K, left = generator.project.in_features, images[drawn:]
+    known_N, fewest = labels(torch.from_numpy(np.array(first.answers)), first.output), FEWEST * queries / K
+    if torch.bincount(known_N, minlength=K).min() < fewest * drawn / queries:
+        offered = np.concatenate([left, candidates(generator, (CANDIDATES - 1) * len(left), config)])
+        class_M = predict(early(first), offered).argmax(1)
+        left = offered[filled_up(class_M, known_N, len(left), classes=K, fewest=fewest).numpy()]
+    ask(STAGE, left)
 
 
 def early_config(config: Config, share: float) -> Config:
@@ -63,19 +71,22 @@ def candidates(generator: Generator, count: int, config: Config) -> Images:
     return generate(generator, z_MK.to(device))
 
 
-def balanced(class_M: torch.Tensor, known_N: torch.Tensor, count: int, classes: int) -> torch.Tensor:
-    """Indices [count] of candidates that make the classes of all pairs as equal as can be, the most needed first.
+def filled_up(
+    class_M: torch.Tensor, known_N: torch.Tensor, count: int, *, classes: int, fewest: float
+) -> torch.Tensor:
+    """Indices [count] of candidates: those that short classes need, the most needed first, then all as they come.
 
     Args:
         class_M: of the candidates, as the early student has them.
         known_N: of the pairs that are there.
         count: how many to choose, at most M.
         classes: K.
+        fewest: pairs that every class is to have.
     """
     have_K = torch.bincount(known_N, minlength=classes)
-    # A candidate's turn: how many pairs of its class there would be once it is chosen. Fewest first.
-    turn_M = torch.empty_like(class_M)
+    # A candidate's turn: how many pairs of its class there are before it is chosen. Fewest first.
+    turn_M = torch.empty(len(class_M))
     for k in range(classes):
         of_class = class_M == k
-        turn_M[of_class] = have_K[k] + torch.arange(int(of_class.sum()))
-    return torch.argsort(turn_M, stable=True)[:count]
+        turn_M[of_class] = have_K[k] + torch.arange(int(of_class.sum()), dtype=turn_M.dtype)
+    return torch.argsort(turn_M.clamp(max=fewest), stable=True)[:count]

@@ -44,10 +44,14 @@ CONSISTENT_FROM = 0.2
 
 def fill_pool(generator: Generator, ask: Ask, queries: int, config: Config) -> TransferSet:
     """Ask about `queries` images that the generator makes of z ~ N(0, I_K); at most that many come back."""
-    K = generator.project.in_features
+    return ask(STAGE, drawn_images(generator, queries, config))
+
+
+def drawn_images(generator: Generator, queries: int, config: Config) -> Images:
+    """Images uint8 [queries, C, H, W] of the pool, as the generator makes them."""
+    K, device = generator.project.in_features, next(generator.parameters()).device
     z_NK = torch.randn(queries, K, generator=seeding.rng(config.seed, STAGE, "pool"))
-    device = next(generator.parameters()).device
-    return ask(STAGE, generate(generator, z_NK.to(device)))
+    return generate(generator, z_NK.to(device))
 
 
 def distill(

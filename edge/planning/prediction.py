@@ -26,8 +26,8 @@ from edge.asking.link import Link
 from edge.asking.oracle import images_in_request
 from edge.asking.teacher import Teacher
 from edge.asking.wire_bytes import Traffic
-from edge.balancing import CANDIDATES, early_config
-from edge.config import OFFICIAL, Config, Section
+from edge.balancing import early_config
+from edge.config import MEKD, OFFICIAL, Config, Section
 from edge.deprivatization import confidence_rounds
 from edge.distillation import split
 from edge.images.local_images import LocalImages
@@ -38,6 +38,7 @@ from edge.planning.pacing import WINDOW_SECONDS, SlidingWindow
 from edge.planning.plan import STAGES, Plan
 from edge.planning.rehearsal import answer, refusal, rehearse
 from edge.planning.step_timing import StepTimes, time_steps
+from edge.rivals.am import CANDIDATES
 from edge.transfer_set.journal import Journal
 from shared.protocol import PLATFORM, ModelMetadata, Usage
 
@@ -187,21 +188,23 @@ def _step_2(config: Config, plan: Plan, local: LocalImages, times: StepTimes | N
     first, *later = method.rounds(config, queries, len(local.images), local.classes)
     if times is None:
         return [(0.0, size) for size in (first, *later)]
-    early = early_config(config, method.early_share).distillation.steps * times.early_student
-    early *= method.early_share > 0
     grafted = config.budget * times.generation if step.image_weight > 0 else 0.0
     looks = math.ceil(step.steps / step.evaluate_every)
     training = step.steps * times.distillation + looks * times.selection
     return [
         (first * times.generation, first),
-        *((early + _choosing(size, config, times), size) for size in later),
+        *((_choosing(size, config, times), size) for size in later),
         (grafted + training, 0),
     ]
 
 
 def _choosing(queries: int, config: Config, times: StepTimes) -> float:
-    """Seconds to look at the images of which `queries` are chosen; a rival's own learning is not foreseen."""
-    return CANDIDATES * queries * (times.generation + times.selection / max(1, held_out(config)))
+    """Seconds to find out which `queries` to ask in a later round; a rival's own learning is not foreseen."""
+    if config.method == MEKD:  # only the answers will tell whether a class is short, and seldom one is
+        return queries * times.generation
+    share = method_of(config).early_share
+    early = early_config(config, share).distillation.steps * times.early_student if share > 0 else 0.0
+    return early + CANDIDATES * queries * (times.generation + times.selection / max(1, held_out(config)))
 
 
 @dataclass

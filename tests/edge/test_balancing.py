@@ -5,20 +5,23 @@ N pairs, M candidates, K classes.
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from edge.balancing import CANDIDATES, balanced, candidates, drawn_queries, early_config, fill_balanced_pool
-from edge.distillation import STAGE, fill_pool
+from edge.balancing import CANDIDATES, candidates, drawn_queries, early_config, fill_balanced_pool, filled_up
+from edge.config import Config
+from edge.distillation import STAGE, fill_pool, predict
 from edge.gan import Generator
 from edge.run import run
 from edge.run_folder import RunFolder
 from edge.training import Watcher
-from edge.transfer_set.journal import TransferSet
+from edge.transfer_set.journal import Images, TransferSet
 from shared.errors import Stopped
+from shared.protocol import LABEL
 from tests.edge.small import K, Projection, small_config
 from tests.edge.transfer_set.storing import FreeTeacher
 
@@ -29,59 +32,98 @@ def counts(classes: torch.Tensor) -> list[int]:
     return torch.bincount(classes, minlength=4).tolist()
 
 
-def test_classes_that_are_short_are_filled_up_first() -> None:
+def test_classes_that_are_short_are_filled_up_first_and_then_all_come_as_they_are() -> None:
     candidates_M = torch.tensor([0, 1, 2, 3] * 10)
     known_N = torch.tensor([0] * 6 + [1] * 3 + [2])  # and none of 3
-    chosen = balanced(candidates_M, known_N, 14, classes=4)
-    assert counts(torch.cat([known_N, candidates_M[chosen]])) == [6, 6, 6, 6]
-    assert candidates_M[chosen][:2].tolist() == [3, 2]  # a smaller budget would have bought the most needed ones
+    chosen = filled_up(candidates_M, known_N, 12, classes=4, fewest=3)
+    assert candidates_M[chosen][:5].tolist() == [3, 2, 3, 2, 3]  # the most needed first, and then 3 of either
+    assert chosen[5:].tolist() == [0, 1, 4, 5, 8, 9, 10]  # 2, 3, 6, 7 and 11 are chosen already
 
 
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.lists(st.integers(0, 3), max_size=30), st.data())
-def test_no_other_choice_would_have_made_the_smallest_class_larger(
-    of_candidates: list[int], known: list[int], data: st.DataObject
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=60),
+    st.lists(st.integers(0, 3), max_size=30),
+    st.integers(0, 20),
+    st.data(),
+)
+def test_no_class_stays_short_while_one_that_is_not_is_chosen(
+    of_candidates: list[int], known: list[int], fewest: int, data: st.DataObject
 ) -> None:
     class_M, known_N = torch.tensor(of_candidates), torch.tensor(known, dtype=torch.long)
     count = data.draw(st.integers(0, len(of_candidates)))
-    chosen = balanced(class_M, known_N, count, classes=4)
+    chosen = filled_up(class_M, known_N, count, classes=4, fewest=fewest)
     assert len(set(chosen.tolist())) == count
     had, got, there = counts(known_N), counts(class_M[chosen]), counts(class_M)
     now = [a + b for a, b in zip(had, got, strict=True)]
-    # Whoever was given one is not ahead by more than 1 of anybody who could have been given one instead.
     for k in range(4):
         for other in range(4):
-            if got[k] > 0 and got[other] < there[other]:
-                assert now[k] <= now[other] + 1
+            if now[k] > fewest and got[k] > 0:
+                assert now[other] >= fewest or got[other] == there[other]
+    if min(had) >= fewest:
+        assert chosen.tolist() == list(range(count))
 
 
-def test_the_first_part_is_the_pools_and_the_rest_is_what_an_early_student_of_it_takes_for_the_short_classes() -> (
-    None
-):
+class Bright(nn.Module):
+    """Takes every image for class 0 or 1, whichever its brightness says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        mean_B1 = x_BCHW.mean((1, 2, 3))[:, None]
+        return torch.cat([mean_B1, -mean_B1, torch.full((len(x_BCHW), K - 2), -1.0)], 1)
+
+
+def pool_of(queries: int, teacher: Projection, learnt: list[TransferSet]) -> tuple[Generator, Config]:
     torch.manual_seed(0)
-    generator = Generator(K, (1, 8, 8), 8).eval()
-    config, learnt = small_config(distillation=CHOOSING), list[TransferSet]()
-
-    class Bright(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.unused = nn.Parameter(torch.zeros(1))
-
-        def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-            mean_B1 = x_BCHW.mean((1, 2, 3))[:, None]
-            return torch.cat([mean_B1, -mean_B1, torch.full((len(x_BCHW), K - 2), -1.0)], 1)
+    generator, config = Generator(K, (1, 8, 8), 8).eval(), small_config(distillation=CHOOSING)
 
     def early(pairs: TransferSet) -> nn.Module:
         learnt.append(pairs)
         return Bright()
 
-    teacher, as_it_comes = Projection(), Projection()
-    fill_balanced_pool(generator, teacher, 50, config, early)
+    fill_balanced_pool(generator, teacher, queries, config, early)
+    return generator, config
+
+
+class OneClass(Projection):
+    """Answers class 1 to everything."""
+
+    def __call__(self, stage: str, images: Images) -> TransferSet:
+        super().__call__(stage, images)
+        return TransferSet(images, np.ones(len(images), np.int64), LABEL)
+
+
+def test_where_a_class_is_short_the_rest_is_what_an_early_student_of_the_first_part_takes_for_it() -> None:
+    teacher, as_it_comes, learnt = OneClass(), Projection(), list[TransferSet]()
+    generator, config = pool_of(50, teacher, learnt)
     (_, first), (_, rest) = teacher.questions
-    fill_pool(generator, as_it_comes, 20, config)
-    assert (first == as_it_comes.questions[0][1]).all() and (learnt[0].images == first).all()
-    offered = candidates(generator, CANDIDATES * 30, config)
-    assert len(rest) == 30 and {image.tobytes() for image in rest} <= {image.tobytes() for image in offered}
-    assert not {image.tobytes() for image in offered} & {image.tobytes() for image in first}
+    fill_pool(generator, as_it_comes, 50, config)
+    ((_, pool),) = as_it_comes.questions
+    assert (first == pool[:20]).all() and (learnt[0].images == first).all()
+    offered = np.concatenate([pool[20:], candidates(generator, (CANDIDATES - 1) * 30, config)])
+    of_class_0 = predict(Bright(), offered).argmax(1).numpy() == 0
+    needed = 3  # half of an equal share is 2.5
+    assert (rest[:needed] == offered[of_class_0][:needed]).all()
+    others = [image.tobytes() for image in offered if image.tobytes() not in {one.tobytes() for one in rest[:needed]}]
+    assert [image.tobytes() for image in rest[needed:]] == others[: 30 - needed]
+
+
+class EveryClass(Projection):
+    """Answers the classes in turn."""
+
+    def __call__(self, stage: str, images: Images) -> TransferSet:
+        super().__call__(stage, images)
+        return TransferSet(images, np.arange(len(images)) % K, LABEL)
+
+
+def test_where_no_class_is_short_the_pool_is_the_same_as_without_choosing() -> None:
+    teacher, as_it_comes, learnt = EveryClass(), Projection(), list[TransferSet]()
+    generator, config = pool_of(50, teacher, learnt)
+    fill_pool(generator, as_it_comes, 50, config)
+    assert learnt == []
+    assert (np.concatenate([images for _, images in teacher.questions]) == as_it_comes.questions[0][1]).all()
 
 
 @pytest.mark.parametrize(("queries", "drawn"), [(100, 40), (2, 2), (3, 2), (1, 1), (0, 0)])
