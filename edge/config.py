@@ -81,8 +81,9 @@ class Distillation(Section):
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Of the cross-entropy on top-1 answers."""
     drawn_share: float = Field(default=1.0, gt=0, le=1)
-    """Share of the pool that is asked about as the generator makes it. The rest is too, but where these answers show a
-    class with fewer than half of an equal share: an early student of them then chooses what fills it up. 1 never does."""
+    """Share of the pool that is asked about as the generator makes it. The rest is too, unless these answers show a
+    class with fewer than half of an equal share: then an early student of them chooses what fills it up. 1 chooses
+    nothing."""
     tilt: float = Field(default=0.0, ge=0, le=90)
     """Degrees by which an asked image may be turned while its answer stays true, and hundredths by which it may be
     stretched and sheared. 0 for images of a few pixels."""
