@@ -17,11 +17,10 @@ from torch import nn
 
 from edge.answers import labels
 from edge.config import Config
-from edge.deprivatization import Ask, generate
+from edge.deprivatization import Ask
 from edge.distillation import STAGE, drawn_images, predict
 from edge.gan import Generator
-from edge.transfer_set.journal import Images, TransferSet
-from shared import seeding
+from edge.transfer_set.journal import TransferSet
 
 EARLY_STAGE = "early student"
 EARLY_SHARE = 0.5
@@ -51,7 +50,7 @@ def fill_balanced_pool(
     K, left = generator.project.in_features, images[drawn:]
     known_N, fewest = labels(torch.from_numpy(np.array(first.answers)), first.output), FEWEST * queries / K
     if torch.bincount(known_N, minlength=K).min() < fewest * drawn / queries:
-        offered = np.concatenate([left, candidates(generator, (CANDIDATES - 1) * len(left), config)])
+        offered = np.concatenate([left, drawn_images(generator, (CANDIDATES - 1) * len(left), config, "candidates")])
         class_M = predict(early(first), offered).argmax(1)
         left = offered[filled_up(class_M, known_N, len(left), classes=K, fewest=fewest).numpy()]
     ask(STAGE, left)
@@ -62,13 +61,6 @@ def early_config(config: Config, share: float) -> Config:
     alone = {"image_weight": 0.0, "kl_weight": 1.0, "consistency_weight": 0.0}
     step = config.distillation.model_copy(update={"steps": max(1, round(share * config.distillation.steps)), **alone})
     return config.model_copy(update={"distillation": step})
-
-
-def candidates(generator: Generator, count: int, config: Config) -> Images:
-    """Images uint8 [M, C, H, W] that the generator makes beyond those of the first part."""
-    K, device = generator.project.in_features, next(generator.parameters()).device
-    z_MK = torch.randn(count, K, generator=seeding.rng(config.seed, STAGE, "candidates"))
-    return generate(generator, z_MK.to(device))
 
 
 def filled_up(

@@ -47,10 +47,10 @@ def fill_pool(generator: Generator, ask: Ask, queries: int, config: Config) -> T
     return ask(STAGE, drawn_images(generator, queries, config))
 
 
-def drawn_images(generator: Generator, queries: int, config: Config) -> Images:
-    """Images uint8 [queries, C, H, W] of the pool, as the generator makes them."""
+def drawn_images(generator: Generator, count: int, config: Config, stream: str = "pool") -> Images:
+    """Images uint8 [count, C, H, W] as the generator makes them; each `stream` of latents has others."""
     K, device = generator.project.in_features, next(generator.parameters()).device
-    z_NK = torch.randn(queries, K, generator=seeding.rng(config.seed, STAGE, "pool"))
+    z_NK = torch.randn(count, K, generator=seeding.rng(config.seed, STAGE, stream))
     return generate(generator, z_NK.to(device))
 
 

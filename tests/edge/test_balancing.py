@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from edge.balancing import CANDIDATES, candidates, drawn_queries, early_config, fill_balanced_pool, filled_up
+from edge.balancing import CANDIDATES, drawn_queries, early_config, fill_balanced_pool, filled_up
 from edge.config import Config
-from edge.distillation import STAGE, fill_pool, predict
+from edge.distillation import STAGE, drawn_images, fill_pool, predict
 from edge.gan import Generator
 from edge.run import run
 from edge.run_folder import RunFolder
@@ -102,7 +102,7 @@ def test_where_a_class_is_short_the_rest_is_what_an_early_student_of_the_first_p
     fill_pool(generator, as_it_comes, 50, config)
     ((_, pool),) = as_it_comes.questions
     assert (first == pool[:20]).all() and (learnt[0].images == first).all()
-    offered = np.concatenate([pool[20:], candidates(generator, (CANDIDATES - 1) * 30, config)])
+    offered = np.concatenate([pool[20:], drawn_images(generator, (CANDIDATES - 1) * 30, config, "candidates")])
     of_class_0 = predict(Bright(), offered).argmax(1).numpy() == 0
     needed = 3  # half of an equal share is 2.5
     assert (rest[:needed] == offered[of_class_0][:needed]).all()
