@@ -80,7 +80,7 @@ class Distillation(Section):
     """beta: weight of the KL term (cross-entropy for top-1 answers); 0 switches it off."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Of the cross-entropy on top-1 answers."""
-    drawn_share: float = Field(default=1.0, gt=0, le=1)
+    drawn_share: float = Field(default=0.8, gt=0, le=1)
     """Share of the pool that is asked about as the generator makes it. The rest is too, unless these answers show a
     class with fewer than half of an equal share: then an early student of them chooses what fills it up. 1 chooses
     nothing."""
@@ -202,7 +202,9 @@ def mnist() -> Config:
         dataset="mnist",
         budget=10_000,
         deprivatization=Deprivatization(steps=1500),
-        distillation=Distillation(steps=3000, batch=32, evaluate_every=200, tilt=10.0, consistency_tilt=10.0),
+        distillation=Distillation(
+            steps=3000, batch=32, evaluate_every=200, drawn_share=1.0, tilt=10.0, consistency_tilt=10.0
+        ),
     )
 
 

@@ -17,9 +17,16 @@ K = 10
 SMALL = {
     "budget": 100,
     "deprivatization": {"steps": 12, "batch": 8, "width": 8, "im_weight": 0.5, "im_share": 0.3},
-    "distillation": {"steps": 12, "batch": 8, "evaluate_every": 4, "image_weight": 0.01, "consistency_weight": 0.0},
+    "distillation": {
+        "steps": 12,
+        "batch": 8,
+        "evaluate_every": 4,
+        "image_weight": 0.01,
+        "consistency_weight": 0.0,
+        "drawn_share": 1.0,
+    },
 }
-"""The paper's terms, so that both steps ask."""
+"""The paper's terms, so that both steps ask; the whole pool is asked about as it comes."""
 
 TINY = """
 budget = 100
@@ -33,6 +40,7 @@ steps = 6
 batch = 8
 image_weight = 0.01
 consistency_weight = 0.0
+drawn_share = 1.0
 """
 """A config file that takes a second, with the paper's terms, so that both steps ask."""
 
