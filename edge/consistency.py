@@ -17,10 +17,12 @@ import copy
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim import swa_utils
 
 from edge.config import Distillation
 from edge.transfer_set.journal import Images
 from shared import compute, pixels
+from shared.recorded import Recorded
 
 
 class ConsistencyTerm:
@@ -28,6 +30,7 @@ class ConsistencyTerm:
 
     def __init__(self, student: nn.Module, private: Images, config: Distillation) -> None:
         self.average = AverageStudent(student, config.average)
+        self.passes = Recorded(self.average.model)
         self.threshold = config.consistency_threshold
         self.private_NCHW = torch.from_numpy(private).to(compute.device())
         self.probability_BK = torch.empty(0)
@@ -37,9 +40,8 @@ class ConsistencyTerm:
         """Float images [B, C, H, W]; what the averaged student thinks of them is kept for the call."""
         pick_B = torch.randint(len(self.private_NCHW), (count,), generator=rng).to(self.private_NCHW.device)
         x_BCHW = pixels.to_float(self.private_NCHW[pick_B])
-        with compute.autocast():
-            logits_BK = self.average.model(x_BCHW.contiguous(memory_format=torch.channels_last))
-        self.probability_BK = logits_BK.float().softmax(1)
+        logits_BK = self.passes(x_BCHW.contiguous(memory_format=torch.channels_last))
+        self.probability_BK = logits_BK.softmax(1)
         return x_BCHW
 
     def __call__(self, logits_BK: torch.Tensor) -> torch.Tensor:
@@ -59,12 +61,14 @@ class AverageStudent:
     def __init__(self, student: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(student).eval().requires_grad_(False)
         self.decay = decay
+        self._ours, self._theirs = _floats(self.model), _floats(student)
 
     @torch.no_grad()
-    def update(self, student: nn.Module, done: int) -> None:
-        """Move towards `student` after step `done`."""
+    def update(self, done: int) -> None:
+        """Move towards the student after step `done`."""
         share = max(1 - self.decay, 10 / (done + 10))
-        ours, theirs = self.model.state_dict(), student.state_dict()
-        for name, value in ours.items():
-            if value.is_floating_point():
-                value.lerp_(theirs[name], share)
+        swa_utils.get_ema_multi_avg_fn(1 - share)(self._ours, self._theirs, done)  # type: ignore[no-untyped-call]
+
+
+def _floats(model: nn.Module) -> list[torch.Tensor]:
+    return [value for value in model.state_dict().values() if value.is_floating_point()]

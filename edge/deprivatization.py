@@ -31,6 +31,7 @@ from edge.losses import discriminator_loss, generator_loss, information_maximisa
 from edge.training import Curves, Training, Watcher
 from edge.transfer_set.journal import TransferSet
 from shared import compute, pixels, seeding
+from shared.recorded import Recorded
 from shared.training_state import Stateful
 
 STAGE = "deprivatization"
@@ -75,6 +76,9 @@ class Emulation:
         self.generator = Generator(local.classes, local.image_shape, self.config.width).to(self.device)
         self.discriminator = Discriminator(local.image_shape).to(self.device)
         self.average = Average(self.generator, self.config.average)
+        self.generate, self.generate_confident = Recorded(self.generator), Recorded(self.generator)
+        self.judge_real, self.judge_fake = Recorded(self.discriminator), Recorded(self.discriminator)
+        self.judge, self.judge_confident = Recorded(self.discriminator), Recorded(self.discriminator)
         self.generator_adam, self.discriminator_adam = (
             torch.optim.Adam(network.parameters(), self.config.learning_rate, (self.config.beta1, 0.99))
             for network in (self.generator, self.discriminator)
@@ -102,13 +106,14 @@ class Emulation:
         rng = seeding.rng(self.seed, STAGE, done)
         B = self.config.batch
         real_BCHW = pixels.to_float(self.real_NCHW[torch.randint(len(self.real_NCHW), (B,), generator=rng)])
-        fake_BCHW = self._generated(torch.randn(B, self.classes, generator=rng).to(self.device))
+        fake_BCHW = self.generate(torch.randn(B, self.classes, generator=rng).to(self.device))
 
-        loss_D = discriminator_loss(self._judge(real_BCHW, rng), self._judge(fake_BCHW.detach(), rng))
+        real_logit_B = self.judge_real(self.augmentation(real_BCHW, rng))
+        loss_D = discriminator_loss(real_logit_B, self.judge_fake(self.augmentation(fake_BCHW.detach(), rng)))
         descend(self.discriminator_adam, loss_D)
 
         self.discriminator.requires_grad_(False)  # its own gradients would be thrown away, and are half its work
-        fake_logit_B = self._judge(fake_BCHW, rng)
+        fake_logit_B = self.judge(self.augmentation(fake_BCHW, rng))
         loss_G = generator_loss(fake_logit_B)
         loss_IM = self._information_maximisation(fake_logit_B, rng)
         descend(self.generator_adam, loss_G + self.config.im_weight * loss_IM)
@@ -120,19 +125,9 @@ class Emulation:
         if len(self.confidence_M) == 0:  # top-1 answers, or not asked yet: y_T = 1
             return information_maximisation_loss(fake_logit_B, torch.ones_like(fake_logit_B))
         pick_B = torch.randint(len(self.confidence_M), (self.config.batch,), generator=rng).to(self.device)
-        logit_B = self._judge(self._generated(self.confident_MK[pick_B]), rng)
+        confident_BCHW = self.generate_confident(self.confident_MK[pick_B])
+        logit_B = self.judge_confident(self.augmentation(confident_BCHW, rng))
         return information_maximisation_loss(logit_B, self.confidence_M[pick_B])
-
-    def _generated(self, z_BK: torch.Tensor) -> torch.Tensor:
-        with compute.autocast():
-            x_BCHW: torch.Tensor = self.generator(z_BK)
-        return x_BCHW.float()
-
-    def _judge(self, x_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Real and generated images alike are seen through the same random changes only."""
-        with compute.autocast():
-            logit_B: torch.Tensor = self.discriminator(self.augmentation(x_BCHW, rng))
-        return logit_B.float()
 
     def _learn_confidence(self, start: int, queries: int) -> None:
         """Pay for y_T of images that the average generator makes at step `start`."""

@@ -32,6 +32,7 @@ from edge.transfer_set.journal import Images, TransferSet
 from shared import architectures, compute, metrics, pixels, seeding
 from shared.augmentation import Augmentation
 from shared.protocol import LABEL
+from shared.recorded import Recorded
 from shared.training_state import Stateful
 
 STAGE = "distillation"
@@ -114,7 +115,9 @@ class Alignment:
     ) -> None:
         self.config, self.seed = config.distillation, config.seed
         self.augmentation = augmentation._replace(tilt=self.config.tilt)
-        self.augmentation_of_private = augmentation._replace(tilt=self.config.consistency_tilt)
+        self.augmentation_of_private = augmentation._replace(
+            tilt=self.config.consistency_tilt, strong=self.config.consistency_strong
+        )
         self.device = compute.device()
         self.output = pairs.output
         answers = torch.from_numpy(np.array(pairs.answers)).to(self.device)
@@ -134,6 +137,7 @@ class Alignment:
         seeding.seed_initial_weights(config.seed, STAGE)
         student = architectures.build(config.student, channels=pairs.images.shape[1], classes=classes)
         self.student = student.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.passes = Recorded(self.student)
         self.best = Best(self.student)
         self.consistency: ConsistencyTerm | None = None
         if self.config.consistency_weight > 0:
@@ -156,8 +160,7 @@ class Alignment:
         if consistency is not None:  # in one batch with the others, so that batch norm learns from both
             private_BCHW = self.augmentation_of_private(consistency.draw(B, rng), rng)
             x_BCHW = torch.cat([x_BCHW, private_BCHW])
-        with compute.autocast():
-            logits_BK = self.student(x_BCHW.contiguous(memory_format=torch.channels_last)).float()
+        logits_BK = self.passes(x_BCHW.contiguous(memory_format=torch.channels_last))
 
         terms = self._terms(logits_BK[:B], pick_B)
         if consistency is not None:
@@ -167,7 +170,7 @@ class Alignment:
             group["lr"] = self.config.learning_rate * self.schedule(done, self.config.steps)
         descend(self.optimizer, torch.stack([weight * term for weight, term in terms.values()]).sum())
         if self.consistency is not None:
-            self.consistency.average.update(self.student, done)
+            self.consistency.average.update(done)
         if (done + 1) % self.config.evaluate_every == 0 or done + 1 == self.config.steps:
             values |= self._look(late=done + 1 >= SELECT_FROM * self.config.steps)
         return values

@@ -19,6 +19,8 @@ class Augmentation(NamedTuple):
     """Whether left and right may be swapped."""
     tilt: float = 0.0
     """Most degrees by which an image is turned; see `shared.pixels.tilt`."""
+    strong: bool = False
+    """Whether it also gets other colours and a grey square."""
 
     def overridden(self, shift: int | None, flip: bool | None) -> "Augmentation":
         """The same with what is not None in its place."""
@@ -27,4 +29,6 @@ class Augmentation(NamedTuple):
     def __call__(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Float images [B, C, H, W], changed; differentiable."""
         moved_BCHW = pixels.tilt(pixels.shift(images_BCHW, self.shift, rng), self.tilt, rng)
-        return pixels.flip(moved_BCHW, rng) if self.flip else moved_BCHW
+        if self.flip:
+            moved_BCHW = pixels.flip(moved_BCHW, rng)
+        return pixels.cut_out(pixels.recolour(moved_BCHW, rng), rng) if self.strong else moved_BCHW

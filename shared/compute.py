@@ -64,11 +64,3 @@ def device() -> "torch.device":
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def autocast() -> "torch.autocast":
-    """Multiplications in bfloat16 on CUDA; on a CPU nothing changes, where bfloat16 is slower."""
-    import torch
-
-    where = device().type
-    return torch.autocast(where, torch.bfloat16, enabled=where == "cuda")

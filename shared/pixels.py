@@ -71,3 +71,29 @@ def tilt(images_BCHW: torch.Tensor, degrees: float, rng: torch.Generator) -> tor
     )
     grid_BHW2 = F.affine_grid(matrix_B23, list(images_BCHW.shape), align_corners=False)
     return F.grid_sample(images_BCHW, grid_BHW2, padding_mode="border", align_corners=False)
+
+
+def recolour(images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Change the brightness, saturation and contrast of every image as DiffAugment does (Zhao et al., NeurIPS 2020).
+
+    Up to a quarter of the range brighter or darker, 0 to 2 times as saturated, a half to one and a half times as much
+    contrast. Not clipped; differentiable.
+    """
+    brightness_B, saturation_B, contrast_B = torch.rand(3, len(images_BCHW), 1, 1, 1, generator=rng)
+    device = images_BCHW.device
+    images_BCHW = images_BCHW + (brightness_B - 0.5).to(device)
+    grey_B1HW = images_BCHW.mean(1, keepdim=True)
+    images_BCHW = grey_B1HW + (images_BCHW - grey_B1HW) * (2 * saturation_B).to(device)
+    mean_B111 = images_BCHW.mean((1, 2, 3), keepdim=True)
+    recoloured_BCHW: torch.Tensor = mean_B111 + (images_BCHW - mean_B111) * (contrast_B + 0.5).to(device)
+    return recoloured_BCHW
+
+
+def cut_out(images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Lay a grey square over every image, half its height wide and partly outside at times (DeVries, Taylor 2017)."""
+    (B, _, H, W), device = images_BCHW.shape, images_BCHW.device
+    share_2B = torch.rand(2, B, generator=rng).to(device)
+    row_B, column_B = (share_2B[0] * H).long(), (share_2B[1] * W).long()
+    rows_BH = (torch.arange(H, device=device) - row_B[:, None]).abs() < H / 4
+    columns_BW = (torch.arange(W, device=device) - column_B[:, None]).abs() < H / 4
+    return images_BCHW.masked_fill((rows_BH[:, :, None] & columns_BW[:, None, :])[:, None], 0.0)

@@ -61,11 +61,11 @@ def test_the_average_follows_closely_at_first_and_then_with_its_decay() -> None:
     average = AverageStudent(student, 0.9)
     nn.init.constant_(student[0].weight, 1.0)  # type: ignore[arg-type]
     student[1].running_mean.fill_(4.0)  # type: ignore[operator]
-    average.update(student, done=0)  # 10 / 10 of the way
+    average.update(done=0)  # 10 / 10 of the way
     assert average.model.state_dict()["0.weight"].item() == 1
     nn.init.constant_(student[0].weight, 2.0)  # type: ignore[arg-type]
-    average.update(student, done=90)  # 10 / 100
-    average.update(student, done=10_000)  # 1 - 0.9, although 10 / 10,010 is less
+    average.update(done=90)  # 10 / 100
+    average.update(done=10_000)  # 1 - 0.9, although 10 / 10,010 is less
     assert average.model.state_dict()["0.weight"].item() == pytest.approx(1 + 0.1 + 0.1 * 0.9)
     assert average.model.state_dict()["1.running_mean"].item() == pytest.approx(4)
     assert not average.model.training and not any(p.requires_grad for p in average.model.parameters())
