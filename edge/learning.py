@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +96,21 @@ def what_was_learnt(
 def surroundings() -> dict[str, Any]:
     """Software and hardware that a result was made with."""
     return {
-        "software": {name: version(name) for name in ("mekd", "torch", "torchvision", "numpy")},
+        "software": {name: _version(name) for name in ("mekd", "torch", "torchvision", "numpy")},
         "hardware": {
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),
             "device": str(compute.device()),
         },
     }
+
+
+def _version(name: str) -> str | None:
+    """None of what is not installed: a checkout can be run as it lies there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def card_of(dataset: str, image_shape: tuple[int, int, int], classes: int, config: Config) -> dict[str, Any]:

@@ -42,6 +42,9 @@ from tests.fakes import LinearTeacher
 # Before any test imports torch: networks of a few channels gain nothing from a second thread, which costs as much.
 compute.limit_threads(1)
 
+# Before any test imports torch: on a CPU the same seed gives the same result, which most of them rely on.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 # Before any test imports a command, whose console takes its width once: tables as on a wide terminal.
 os.environ["COLUMNS"] = "250"
 

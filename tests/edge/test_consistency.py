@@ -112,6 +112,12 @@ def test_private_images_are_turned_by_an_angle_of_their_own() -> None:
     assert equal(off, consistent(None, consistency_weight=0.0, consistency_tilt=0.0)[0])
 
 
+def test_private_images_are_changed_strongly_where_that_is_asked_for() -> None:
+    assert not equal(consistent()[0], consistent(consistency_strong=True)[0])
+    off = [consistent(None, consistency_weight=0.0, consistency_strong=strong)[0] for strong in (True, False)]
+    assert equal(*off)  # the paid ones are not
+
+
 @pytest.mark.parametrize("steps", [1, 7])
 def test_a_stopped_run_with_the_term_ends_as_the_undisturbed_one(steps: int, tmp_path: Path) -> None:
     config = small_config(distillation={"image_weight": 0, "consistency_weight": 1, "consistency_threshold": 0.1})

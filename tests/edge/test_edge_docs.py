@@ -111,11 +111,14 @@ def test_every_field_of_the_config_is_told_with_its_default() -> None:
     assert told == fields(Config())
 
 
-def test_the_recipe_of_mnist_is_told() -> None:
-    recipe, default = fields(RECIPES["mnist"]()), fields(Config())
-    different = {name: value for name, value in recipe.items() if name != "dataset" and value != default[name]}
-    (words,) = re.findall(r"\bMNIST (`.*?)\.\s", section("Config"), flags=re.DOTALL)
-    assert dict(re.findall(r"`([\w.]+)`\s+([\d.]*\d)", words)) == different
+@pytest.mark.parametrize(("dataset", "told"), [("mnist", r"\bMNIST"), ("cifar10", r"\bCIFAR-10, on a GPU:")])
+def test_the_recipe_of_a_dataset_is_told(dataset: str, told: str) -> None:
+    recipe, default = fields(RECIPES[dataset]()), fields(Config())
+    different = {
+        name: value.lower() for name, value in recipe.items() if name != "dataset" and value != default[name]
+    }
+    (words,) = re.findall(rf"{told} (`.*?)[.;]\s", section("Config"), flags=re.DOTALL)
+    assert dict(re.findall(r"`([\w.]+)`\s+([\w.]*\w)", words)) == different
 
 
 def test_every_file_of_a_run_is_told() -> None:

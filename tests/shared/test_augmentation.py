@@ -1,5 +1,6 @@
 import torch
 
+from shared import pixels
 from shared.augmentation import Augmentation
 
 
@@ -27,3 +28,10 @@ def test_a_change_is_drawn_from_the_generator_alone() -> None:
     change = Augmentation(2, flip=True)
     one, other, reseeded = (change(some_images(), rng(seed)) for seed in (1, 1, 2))
     assert torch.equal(one, other) and not torch.equal(one, reseeded)
+
+
+def test_a_strong_change_comes_after_the_others() -> None:
+    change = Augmentation(1, flip=True, tilt=20.0)
+    one = rng()
+    expected = pixels.cut_out(pixels.recolour(change(some_images(), one), one), one)
+    assert torch.equal(change._replace(strong=True)(some_images(), rng()), expected)

@@ -1,8 +1,10 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
-from shared.pixels import flip, from_array, shift, tilt, to_float, to_uint8
+from shared.pixels import cut_out, flip, from_array, recolour, shift, tilt, to_float, to_uint8
 from shared.seeding import rng
 
 EVERY_VALUE = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
@@ -115,3 +117,36 @@ def test_no_degrees_no_tilt_and_the_same_generator_the_same_tilt() -> None:
 def test_a_tilt_repeats_the_edge_and_invents_no_brightness() -> None:
     images = torch.full((10, 1, 8, 8), 0.7)
     torch.testing.assert_close(tilt(images, 45, rng(0)), images)
+
+
+def test_other_colours_keep_what_is_seen_and_differ_from_image_to_image() -> None:
+    images = torch.rand(400, 3, 6, 6, generator=rng(4)) * 2 - 1
+    changed = recolour(images, rng(5))
+    brightness = changed.mean((1, 2, 3)) - images.mean((1, 2, 3))
+    assert -0.5 <= brightness.min() < -0.4 and 0.4 < brightness.max() <= 0.5
+    before, after = (
+        images.mean(1).flatten(1),
+        changed.mean(1).flatten(1),
+    )  # the grey image: contrast alone stretches it
+    stretched = after.std(1) / before.std(1)
+    assert 0.5 <= stretched.min() < 0.55 and 1.45 < stretched.max() <= 1.5
+    assert torch.allclose(torch.corrcoef(torch.stack([before[0], after[0]]))[0, 1], torch.tensor(1.0), atol=1e-4)
+    saturation = (changed.std(1) / images.std(1)).mean((1, 2)) / stretched
+    assert saturation.min() < 0.05 and 1.9 < saturation.max() <= 2.01
+
+
+def test_a_grey_square_covers_half_the_height_or_less_at_the_border_and_nothing_else() -> None:
+    images = torch.ones(500, 2, 8, 12)
+    covered = cut_out(images, rng(6)) == 0
+    assert torch.equal(covered[:, 0], covered[:, 1])
+    rows, columns = covered[:, 0].any(2).sum(1), covered[:, 0].any(1).sum(1)
+    assert torch.equal(rows * columns, covered[:, 0].sum((1, 2)))  # a rectangle
+    assert set(rows.tolist()) == set(columns.tolist()) == {2, 3}
+    assert covered[:, 0].any(0).all()  # everywhere
+
+
+@pytest.mark.parametrize("change", [recolour, cut_out])
+def test_strong_changes_are_drawn_from_the_generator_alone(change: Callable[..., torch.Tensor]) -> None:
+    images = torch.rand(8, 3, 8, 8, generator=rng(7))
+    assert torch.equal(change(images, rng(1)), change(images, rng(1)))
+    assert not torch.equal(change(images, rng(1)), change(images, rng(2)))
