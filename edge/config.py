@@ -222,7 +222,7 @@ def cifar10() -> Config:
 
 
 def folder() -> Config:
-    """Own images of any size: MNIST's settings, the nearest that were tried."""
+    """Own images of any size: MNIST's settings, for which two cores are enough."""
     return Config.model_validate(mnist().model_dump() | {"dataset": FOLDER})
 
 
@@ -234,8 +234,8 @@ TILTED = ("synthetic-digits", "synthetic-digits-grey", "svhn")
 def recipe_of(dataset: str) -> Config:
     """The recipe of a named dataset, or of a folder.
 
-    One that has none of its own takes MNIST's, which is the nearest that was tried. Of photographs only the private
-    ones are turned.
+    One that has none of its own takes MNIST's, for which two cores are enough. Of photographs only the private ones
+    are turned.
     """
     if dataset in RECIPES:
         return RECIPES[dataset]()
