@@ -211,7 +211,7 @@ def mnist() -> Config:
 
 
 def cifar10() -> Config:
-    """CIFAR-10 with 5,000 local images, on a GPU: a student takes minutes there, and on two cores days."""
+    """CIFAR-10 with 5,000 local images, on a GPU: a student takes minutes there, and on two cores many hours."""
     return Config(
         dataset="cifar10",
         student="resnet20",

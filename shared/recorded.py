@@ -12,7 +12,9 @@ from torch import nn
 
 
 class Recorded:
-    """Calls `model`, whose parameters may change between two calls and whose grad and training modes may not.
+    """Calls `model`, whose parameters may change in place between two calls, and nothing else of it.
+
+    Inputs need gradients always or never.
 
     What it returned is overwritten by the next call, so that a step which needs a model's output twice needs two of
     these. Where inputs of one shape follow those of another, both are kept.

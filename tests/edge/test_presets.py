@@ -41,6 +41,12 @@ def test_a_preset_makes_a_whole_config_of_every_recipe(name: str) -> None:
         assert (made.dataset, made.budget) == (recipe().dataset, recipe().budget)
 
 
+@pytest.mark.parametrize("dataset", config.RECIPES)
+def test_a_recipe_without_a_preset_is_lq(dataset: str) -> None:
+    recipe = config.RECIPES[dataset]()
+    assert lq(recipe) == recipe != pool(recipe)
+
+
 @pytest.mark.parametrize("preset", [paper, pool, lq, official])
 def test_what_a_preset_sets_is_told_on_the_edges_page(preset: Preset) -> None:
     (row,) = re.findall(rf"^\| `{preset.__name__}` \|(.*)\|$", section("Presets"), flags=re.MULTILINE)

@@ -135,7 +135,7 @@ def test_other_colours_keep_what_is_seen_and_differ_from_image_to_image() -> Non
     assert saturation.min() < 0.05 and 1.9 < saturation.max() <= 2.01
 
 
-def test_a_grey_square_covers_half_the_height_or_less_at_the_border_and_nothing_else() -> None:
+def test_a_grey_square_covers_a_pixel_less_than_half_the_height_or_fewer_at_the_border_and_nothing_else() -> None:
     images = torch.ones(500, 2, 8, 12)
     covered = cut_out(images, rng(6)) == 0
     assert torch.equal(covered[:, 0], covered[:, 1])
