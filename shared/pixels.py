@@ -92,7 +92,8 @@ def recolour(images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 def cut_out(images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Lay a grey square over every image, a pixel less than half its height wide (DeVries, Taylor 2017).
 
-    Its middle lies anywhere, so that a part may lie outside."""
+    Its middle lies anywhere, so that a part may lie outside.
+    """
     (B, _, H, W), device = images_BCHW.shape, images_BCHW.device
     share_2B = torch.rand(2, B, generator=rng).to(device)
     row_B, column_B = (share_2B[0] * H).long(), (share_2B[1] * W).long()
