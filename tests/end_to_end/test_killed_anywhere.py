@@ -40,8 +40,8 @@ steps = {STEPS_2}
 batch = 8
 evaluate_every = 5
 """
-SIZES = [REQUEST, REQUEST // 2] * 2 + [REQUEST] * 7
-"""Of the requests: 15 images at step 20 of step 1 and again at step 30, then the pool of 70."""
+SIZES = [REQUEST, REQUEST // 2] * 2 + [REQUEST] * 5 + [6, REQUEST, 4]
+"""Of the requests: 15 images at step 20 of step 1 and again at step 30, then 56 and 14 of the pool of 70."""
 PIPE_BYTES = 4096
 
 

@@ -103,7 +103,7 @@ def test_of_a_server_without_a_meter_it_is_said_what_cannot_be_known() -> None:
         shown = plan(server.url, "", *flags)
         assert server.questions == []
     assert shown.exit_code == 0
-    assert cells(shown.stderr, "in all") == ["2,000", "8", *["unknown"] * 5]
+    assert cells(shown.stderr, "in all") == ["2,000", "9", *["unknown"] * 5]
     assert "The server has no meter" in shown.stderr and "How many bytes cannot be known" in shown.stderr
 
 

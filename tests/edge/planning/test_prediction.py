@@ -20,7 +20,7 @@ from edge.planning.plan import Plan, make_plan
 from edge.planning.prediction import Prediction, Terms, predict, request_sizes
 from edge.planning.rehearsal import answer, refusal, rehearse
 from edge.planning.step_timing import StepTimes, time_steps
-from edge.presets import paper
+from edge.presets import paper, pool
 from edge.run import run
 from edge.training import Watcher
 from server.rate_limit import _Window
@@ -142,7 +142,8 @@ def test_stages_add_up_to_the_budget_and_to_the_total() -> None:
 
 
 def test_a_rate_below_the_budget_takes_minutes_and_sends_requests_twice() -> None:
-    free, limited = predicted(Config(response="top1"), usage(10_000)), predicted(Config(response="top1"), usage(1000))
+    config = pool(Config(response="top1"))
+    free, limited = predicted(config, usage(10_000)), predicted(config, usage(1000))
     assert (free.total.requests, free.total.refusals, free.total.rate_seconds) == (8, 0, 0)
     # from the middle of a minute: 1,000 at once, then 250 for every 15 s of the next, which is all used up after 60 s
     assert (limited.total.requests, limited.total.refusals) == (8, 4)
@@ -266,7 +267,7 @@ def test_what_cannot_be_known_is_not_said() -> None:
     adapted = predict(Config(), plan, digits(), Terms(Adapter(), METADATA, None, named_link("lan")), None)
     for prediction in (foreign, adapted):
         total = prediction.total
-        assert (total.queries, total.requests) == (2000, 8)
+        assert (total.queries, total.requests) == (2000, 9)  # 1,600 and 400 by 250
         assert {total.bytes_up, total.bytes_down, total.rate_seconds, total.link_seconds, total.cost} == {None}
 
 

@@ -203,7 +203,7 @@ def test_runs_with_the_same_step_1_share_a_generator_which_pays_nothing() -> Non
     given_one = {name for name, job in jobs.items() if job.generator}
     assert given_one == {
         f"{method} soft {budget} {seed}"
-        for method, budget in (("pool", 200), ("balanced", 50), ("balanced", 200))
+        for method, budget in (("pool", 200), ("lq", 50), ("lq", 200), ("balanced", 50), ("balanced", 200))
         for seed in (0, 1)
     }
     assert len(generators(jobs.values())) == 2
