@@ -76,7 +76,8 @@ class Emulation:
         self.generator = Generator(local.classes, local.image_shape, self.config.width).to(self.device)
         self.discriminator = Discriminator(local.image_shape).to(self.device)
         self.average = Average(self.generator, self.config.average)
-        self.generate, self.generate_confident = Recorded(self.generator), Recorded(self.generator)
+        # One for each use in a step: a recorded output lasts until the next call.
+        self.generated, self.generated_confident = Recorded(self.generator), Recorded(self.generator)
         self.judge_real, self.judge_fake = Recorded(self.discriminator), Recorded(self.discriminator)
         self.judge, self.judge_confident = Recorded(self.discriminator), Recorded(self.discriminator)
         self.generator_adam, self.discriminator_adam = (
@@ -106,7 +107,7 @@ class Emulation:
         rng = seeding.rng(self.seed, STAGE, done)
         B = self.config.batch
         real_BCHW = pixels.to_float(self.real_NCHW[torch.randint(len(self.real_NCHW), (B,), generator=rng)])
-        fake_BCHW = self.generate(torch.randn(B, self.classes, generator=rng).to(self.device))
+        fake_BCHW = self.generated(torch.randn(B, self.classes, generator=rng).to(self.device))
 
         real_logit_B = self.judge_real(self.augmentation(real_BCHW, rng))
         loss_D = discriminator_loss(real_logit_B, self.judge_fake(self.augmentation(fake_BCHW.detach(), rng)))
@@ -125,7 +126,7 @@ class Emulation:
         if len(self.confidence_M) == 0:  # top-1 answers, or not asked yet: y_T = 1
             return information_maximisation_loss(fake_logit_B, torch.ones_like(fake_logit_B))
         pick_B = torch.randint(len(self.confidence_M), (self.config.batch,), generator=rng).to(self.device)
-        confident_BCHW = self.generate_confident(self.confident_MK[pick_B])
+        confident_BCHW = self.generated_confident(self.confident_MK[pick_B])
         logit_B = self.judge_confident(self.augmentation(confident_BCHW, rng))
         return information_maximisation_loss(logit_B, self.confidence_M[pick_B])
 

@@ -124,10 +124,7 @@ def test_other_colours_keep_what_is_seen_and_differ_from_image_to_image() -> Non
     changed = recolour(images, rng(5))
     brightness = changed.mean((1, 2, 3)) - images.mean((1, 2, 3))
     assert -0.5 <= brightness.min() < -0.4 and 0.4 < brightness.max() <= 0.5
-    before, after = (
-        images.mean(1).flatten(1),
-        changed.mean(1).flatten(1),
-    )  # the grey image: contrast alone stretches it
+    before, after = images.mean(1).flatten(1), changed.mean(1).flatten(1)  # grey: contrast alone stretches it
     stretched = after.std(1) / before.std(1)
     assert 0.5 <= stretched.min() < 0.55 and 1.45 < stretched.max() <= 1.5
     assert torch.allclose(torch.corrcoef(torch.stack([before[0], after[0]]))[0, 1], torch.tensor(1.0), atol=1e-4)
