@@ -1,4 +1,7 @@
-"""What the README says is so: commands parse, error codes and exit codes are the programs', named files exist."""
+"""What the README and the page of results say is so.
+
+Commands parse, error codes and exit codes are the programs', named files exist.
+"""
 
 import re
 import shlex
@@ -14,12 +17,15 @@ from shared import errors
 from shared.errors import MekdError
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+PAGES = (ROOT / "README.md", ROOT / "edge" / "experiments" / "README.md")
+README = PAGES[0].read_text()
 PROGRAMS = {"mekd-edge": edge.cli.app, "mekd-server": server.cli.app}
 
 
 def shown_commands() -> list[str]:
-    blocks = re.findall(r"^```\w*\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```\w*\n(.*?)^```", "\n".join(page.read_text() for page in PAGES), flags=re.MULTILINE | re.DOTALL
+    )
     lines = [line.removeprefix(".venv/bin/") for block in blocks for line in block.splitlines()]
     return [line.partition("  #")[0].strip() for line in lines if line.startswith(tuple(PROGRAMS))]
 
@@ -64,7 +70,8 @@ def test_files_that_the_readme_names_exist() -> None:
     assert missing == []
 
 
-def test_linked_files_exist() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_linked_files_exist(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text())
     assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not (page.parent / link).exists()] == []

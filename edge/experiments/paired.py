@@ -66,7 +66,7 @@ def table(rows: Sequence[Row], against: str) -> list[str]:
     for (response, budget), methods in sorted(by_cell.items()):
         for method, by_seed in sorted(methods.items(), key=lambda item: (item[0] != against, item[0])):
             compared = difference(by_seed, methods.get(against, {})) if method != against else None
-            accuracy = _spread(list(by_seed.values()))
+            accuracy = spread(list(by_seed.values()))
             n = f" (n {compared.pairs})" if compared and compared.pairs != len(by_seed) else ""
             lines.append(f"| {response}, {budget:,} | {method} | {accuracy} | {len(by_seed)} | {compared or ''}{n} |")
     return lines
@@ -90,13 +90,13 @@ def budgets_table(rows: Sequence[Row]) -> list[str]:
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for response, method in sorted(cells, key=rank):
         found = [cells[response, method].get(budget, []) for budget in reversed(budgets)]
-        told = [_spread(cell) + (f" (n {len(cell)})" if 0 < len(cell) < most else "") for cell in found]
+        told = [spread(cell) + (f" (n {len(cell)})" if 0 < len(cell) < most else "") for cell in found]
         lines.append(f"| {' | '.join([response, method, sends[method], *told])} |")
     return lines
 
 
-def _spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation."""
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation, as a cell of a table says them; `-` of no values."""
     if not values:
         return "-"
     return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")

@@ -1,10 +1,10 @@
-"""Take the rows of a sweep into the repository, and write the README's table of them anew.
+"""Take the rows of a sweep into the repository, and write their table on the page of results anew.
 
     python -m edge.experiments.publish runs/digits/rows.jsonl --as digits
 
 Taken are the rows of the grid of that name, `digits.toml`, with its settings; one folder may serve several grids.
-Rows that failed stay out; of a cell that is there already the new row counts. In the README the table of a results
-file stands between two comments, the first of which names it.
+Rows that failed stay out; of a cell that is there already the new row counts. On the page, README.md beside this
+file, the table of a results file stands between two comments, the first of which names it.
 """
 
 import json
@@ -35,13 +35,14 @@ def publish(
     name: Annotated[str, typer.Option("--as", help="Of the results file.", metavar="NAME")],
     root: Annotated[Path, typer.Option(help="The repository.")] = ROOT,
 ) -> None:
-    """Update a results file and its table in the README."""
-    experiments, readme = root / "edge" / "experiments", root / "README.md"
+    """Update a results file and its table on the page of results."""
+    experiments = root / "edge" / "experiments"
+    page = experiments / "README.md"
     results, grid = experiments / "results" / f"{name}.jsonl", read_sweep(experiments / f"{name}.toml", {})
     lines = merged(results, rows, grid)
-    text = with_table(readme.read_text(), name, lines_of_table([Row.model_validate_json(line) for line in lines]))
+    text = with_table(page.read_text(), name, lines_of_table([Row.model_validate_json(line) for line in lines]))
     write_atomically(results, "".join(line + "\n" for line in lines).encode())
-    write_atomically(readme, text.encode())
+    write_atomically(page, text.encode())
 
 
 def merged(results: Path, new: Sequence[Path], grid: Sweep) -> list[str]:
@@ -80,7 +81,7 @@ def rows_of(grid: Sweep, files: Sequence[Path]) -> tuple[dict[Cell, dict[str, An
 
 
 def lines_of_table(rows: Sequence[Row]) -> list[str]:
-    """The README's table of these rows.
+    """The page's table of these rows.
 
     Raises:
         InvalidConfig: they do not belong in one table.
@@ -91,19 +92,19 @@ def lines_of_table(rows: Sequence[Row]) -> list[str]:
     return budgets_table(rows) if by_budget else table(rows, BASELINE)
 
 
-def with_table(readme: str, name: str, lines: Sequence[str]) -> str:
-    """The README with these lines where its table of `name` was.
+def with_table(page: str, name: str, lines: Sequence[str]) -> str:
+    """The page with these lines where its table of `name` was.
 
     Raises:
         InvalidConfig: it has no place for one.
     """
     place = re.compile(rf"(<!-- table of {re.escape(name)} -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
-    if not place.search(readme):
+    if not place.search(page):
         raise InvalidConfig(
-            f"The README has no table of {name}. Add '<!-- table of {name} -->' and, on a line below, '<!-- end -->' "
+            f"The page has no table of {name}. Add '<!-- table of {name} -->' and, on a line below, '<!-- end -->' "
             "where it is to stand."
         )
-    return place.sub(lambda found: "\n".join([found[1], *lines, "", found[2]]), readme)
+    return place.sub(lambda found: "\n".join([found[1], *lines, "", found[2]]), page)
 
 
 if __name__ == "__main__":

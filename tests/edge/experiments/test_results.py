@@ -1,12 +1,14 @@
-"""The tables of the README are what the rows in the repository say."""
+"""Tables of results are what the rows in the repository say."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from edge.experiments.publish import ROOT, lines_of_table, publish, rows_of, with_table
+from edge.experiments.summary import PANELS, picture, summarise, summary
 from edge.leaderboard.rows import read_rows
 from edge.sweep.grid import read_sweep
 from shared.errors import InvalidConfig
@@ -15,13 +17,18 @@ RESULTS = sorted((ROOT / "edge" / "experiments" / "results").glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.name)
-def test_the_readme_shows_the_table_of_the_rows(file: Path) -> None:
+def test_the_page_of_results_shows_the_table_of_the_rows(file: Path) -> None:
+    page = (ROOT / "edge" / "experiments" / "README.md").read_text()
+    assert with_table(page, file.stem, lines_of_table(read_rows([file]))) == page
+
+
+def test_the_readme_sums_up_the_rows() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert with_table(readme, file.stem, lines_of_table(read_rows([file]))) == readme
+    assert with_table(readme, "summary", summary(RESULTS[0].parent)) == readme, "python -m edge.experiments.summary"
 
 
 @pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.name)
-def test_all_rows_are_of_the_grid_that_the_readme_names(file: Path) -> None:
+def test_all_rows_are_of_the_grid_that_its_page_names(file: Path) -> None:
     rows, others = rows_of(read_sweep(ROOT / "edge" / "experiments" / f"{file.stem}.toml", {}), [file])
     assert rows and not others
 
@@ -31,15 +38,15 @@ def test_new_rows_replace_those_of_their_cells_and_failed_ones_stay_out(tmp_path
     shutil.copy(RESULTS[0], results / "some.jsonl")
     shutil.copy(ROOT / "edge" / "experiments" / f"{RESULTS[0].stem}.toml", results.parent / "some.toml")
     first, second, *rest = (json.loads(line) for line in RESULTS[0].read_text().splitlines())
-    (tmp_path / "README.md").write_text("before\n\n<!-- table of some -->\n\n\n\n<!-- end -->\n\nafter\n")
+    (results.parent / "README.md").write_text("before\n\n<!-- table of some -->\n\n\n\n<!-- end -->\n\nafter\n")
     new = [first | {"accuracy": 0.125}, second | {"status": "failed", "accuracy": None}, first | {"seed": 77}]
     new.append(second | {"config": second["config"] | {"request": 7}, "accuracy": 0.5})
     (rows := tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in new))
     publish([rows], "some", tmp_path)
     taken = [json.loads(line) for line in (results / "some.jsonl").read_text().splitlines()]
     assert taken == [new[0], second, *rest], "the others are of another grid, or of another config"
-    readme = (tmp_path / "README.md").read_text()
-    assert readme.startswith("before\n\n<!-- table of some -->\n\n| response") and readme.endswith("-->\n\nafter\n")
+    page = (results.parent / "README.md").read_text()
+    assert page.startswith("before\n\n<!-- table of some -->\n\n| response") and page.endswith("-->\n\nafter\n")
     (results.parent / "some.toml").rename(results.parent / "other.toml")
     with pytest.raises(InvalidConfig, match="no table of other"):
         publish([rows], "other", tmp_path)
@@ -58,3 +65,16 @@ def test_a_table_takes_the_place_between_its_own_marks_and_no_other() -> None:
         assert made == place("some", "", "| new |", "") + place("other", "", "| other |", "")
     with pytest.raises(InvalidConfig, match="no table of some"):
         with_table("<!-- table of some -->\n" + place("other", "", "| other |", ""), "some", ["| new |"])
+
+
+def test_a_summary_is_written_to_the_readme_and_drawn(tmp_path: Path) -> None:
+    shutil.copytree(RESULTS[0].parent, tmp_path / "edge" / "experiments" / "results")
+    (readme := tmp_path / "README.md").write_text("before\n<!-- table of summary -->\n<!-- end -->\nafter\n")
+    rows = tmp_path / "edge" / "experiments" / "results" / "mnist-100000.jsonl"
+    rows.write_text(rows.read_text().replace('"accuracy": 0.99', '"accuracy": 0.87'))
+    summarise(tmp_path)
+    (line,) = (line for line in readme.read_text().splitlines() if "| 100,000 |" in line)
+    assert re.search(r"\| 87\.\d\d ± \d\.\d\d \| - \| - \|", line), "lq has rows there, pool and kd have none"
+    drawing = (rows.parent.parent / "summary.svg").read_text()
+    assert all(panel.title in drawing for panel in PANELS) and drawing.startswith("<?xml")
+    assert drawing == picture(rows.parent).decode(), "the same rows give the same file"
