@@ -39,6 +39,8 @@ STAGE = "distillation"
 SELECT_FROM = 0.8
 """Share of the steps before which no student is selected: the schedule still takes it somewhere, and a few held-out
 answers cannot tell where. Of 25, a tenth of 250, the best look is often the luckiest one."""
+NORMAL_BLOCK = 16
+"""Numbers that `torch.randn` makes at a time: those of an incomplete block would be others in a longer tensor."""
 CONSISTENT_FROM = 0.2
 """Share of the steps after which a student knows enough to be asked."""
 
@@ -49,9 +51,13 @@ def fill_pool(generator: Generator, ask: Ask, queries: int, config: Config) -> T
 
 
 def drawn_images(generator: Generator, count: int, config: Config, stream: str = "pool") -> Images:
-    """Images uint8 [count, C, H, W] as the generator makes them; each `stream` of latents has others."""
+    """Images uint8 [count, C, H, W] as the generator makes them; each `stream` of latents has others.
+
+    Fewer are the first of more, so that a smaller run's answers serve a larger one.
+    """
     K, device = generator.project.in_features, next(generator.parameters()).device
-    z_NK = torch.randn(count, K, generator=seeding.rng(config.seed, STAGE, stream))
+    whole = -(-count // NORMAL_BLOCK) * NORMAL_BLOCK
+    z_NK = torch.randn(whole, K, generator=seeding.rng(config.seed, STAGE, stream))[:count]
     return generate(generator, z_NK.to(device))
 
 

@@ -16,6 +16,7 @@ from edge.distillation import (
     Best,
     ImageTerm,
     distill,
+    drawn_images,
     fill_pool,
     kept_agreement,
     predict,
@@ -263,6 +264,12 @@ def test_the_pool_is_made_by_the_generator_from_the_prior(generator: Generator) 
     fill_pool(generator, again, 40, small_config())
     fill_pool(generator, reseeded, 40, small_config(seed=1))
     assert (again.questions[0][1] == asked).all() and (reseeded.questions[0][1] != asked).any()
+
+
+@pytest.mark.parametrize("queries", [1, 33, 40, 50])
+def test_fewer_questions_are_the_first_of_more(generator: Generator, queries: int) -> None:
+    more = drawn_images(generator, 57, small_config())
+    assert (drawn_images(generator, queries, small_config()) == more[:queries]).all()
 
 
 def test_predicting_changes_nothing(generator: Generator) -> None:

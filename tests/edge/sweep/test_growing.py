@@ -9,7 +9,7 @@ from edge.run_folder import RunFolder
 from edge.sweep.growing import go_on_from, inherited
 from edge.sweep.results import Rows
 from edge.sweep.sweep import check_keys, plan_sweep, served
-from edge.transfer_set.journal import Journal
+from edge.transfer_set.journal import Journal, Request
 from tests.conftest import LiveServer
 from tests.edge.sweep.small_sweep import made, sweep_of
 
@@ -30,6 +30,13 @@ def test_a_grid_that_gets_larger_budgets_pays_for_what_is_new_alone_and_teaches_
     for field in ("queries", "queries_by_stage", "accuracy"):
         assert row[field] == anew[field]
     assert live_server.spent(exact) == 30
+    asked = [np.concatenate([request.images for request in answered(out)]) for out in (grown, fresh)]
+    assert np.array_equal(*asked), "a grid that has grown asks what a fresh one asks"
+
+
+def answered(out: Path) -> list[Request]:
+    with Journal(RunFolder(out / "digits/resnet8/pool-soft-100-0").journal) as journal:
+        return list(journal.answered())
 
 
 def test_what_goes_on_from_a_smaller_run_and_is_killed_meanwhile_is_completed(
