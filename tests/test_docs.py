@@ -5,6 +5,7 @@ Commands parse, error codes and exit codes are the programs', named files exist.
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +14,65 @@ import typer.main
 
 import edge.cli
 import server.cli
+from edge.experiments.paired import paired
+from edge.experiments.publish import publish
 from shared import errors
 from shared.errors import MekdError
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "edge" / "experiments" / "README.md")
 README = PAGES[0].read_text()
-PROGRAMS = {"mekd-edge": edge.cli.app, "mekd-server": server.cli.app}
+LINKING = [page for folder in (ROOT, ROOT / "server", ROOT / "edge", PAGES[1].parent) for page in folder.glob("*.md")]
 
 
-def shown_commands() -> list[str]:
-    blocks = re.findall(
-        r"^```\w*\n(.*?)^```", "\n".join(page.read_text() for page in PAGES), flags=re.MULTILINE | re.DOTALL
-    )
+def alone(function: Callable[..., None]) -> Any:
+    """The command that `typer.run` makes of a function."""
+    app = typer.Typer(add_completion=False)
+    app.command()(function)
+    return typer.main.get_command(app)
+
+
+PROGRAMS = {
+    "mekd-edge": typer.main.get_command(edge.cli.app),
+    "mekd-server": typer.main.get_command(server.cli.app),
+    "python -m edge.experiments.paired": alone(paired),
+    "python -m edge.experiments.publish": alone(publish),
+}
+
+
+def shown_commands(*pages: Path) -> list[str]:
+    text = "\n".join(page.read_text() for page in pages)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     lines = [line.removeprefix(".venv/bin/") for block in blocks for line in block.splitlines()]
     return [line.partition("  #")[0].strip() for line in lines if line.startswith(tuple(PROGRAMS))]
+
+
+def program_of(line: str) -> str:
+    (program,) = (name for name in PROGRAMS if line.startswith(name))
+    return program
 
 
 def all_errors(kind: type[MekdError] = MekdError) -> list[type[MekdError]]:
     return [found for child in kind.__subclasses__() for found in (child, *all_errors(child))]
 
 
-def test_readme_shows_commands_of_both_programs() -> None:
-    assert {line.split()[0] for line in shown_commands()} == set(PROGRAMS)
+def test_the_readme_shows_both_programs_and_the_page_of_results_all_four() -> None:
+    readme, results = ({program_of(line) for line in shown_commands(page)} for page in PAGES)
+    assert readme >= {"mekd-edge", "mekd-server"} and results == set(PROGRAMS)
 
 
-@pytest.mark.parametrize("line", shown_commands())
-def test_commands_of_the_readme_are_accepted(line: str) -> None:
-    program, *arguments = shlex.split(line)
-    command: Any = typer.main.get_command(PROGRAMS[program])
+@pytest.mark.parametrize("line", shown_commands(*PAGES))
+def test_shown_commands_are_accepted(line: str) -> None:
+    command: Any = PROGRAMS[program_of(line)]
+    arguments = shlex.split(line.removeprefix(program_of(line)))
     while commands := getattr(command, "commands", None):
         name, *arguments = arguments
-        assert name in commands, f"{program} has no command {name}"
+        assert name in commands, f"{program_of(line)} has no command {name}"
         command = commands[name]
     known = {flag for parameter in command.params for flag in parameter.opts}
     assert {argument for argument in arguments if argument.startswith("--")} <= known
+    named = [argument for argument in arguments if argument.startswith("edge/experiments/")]
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("error", [e for e in all_errors() if e is not errors.ApiError], ids=lambda e: e.code)
@@ -70,8 +95,18 @@ def test_files_that_the_readme_names_exist() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
-def test_linked_files_exist(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text())
-    assert links
-    assert [link for link in links if not (page.parent / link).exists()] == []
+def anchors(page: Path) -> set[str]:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text())
+    found = [(page.parent / file if file else page, anchor) for file, anchor in links]
+    assert [to for to in found if not to[0].exists() or (to[1] and to[1] not in anchors(to[0]))] == []
+
+
+def test_there_are_links_to_look_at() -> None:
+    assert len(LINKING) >= 7 and sum(page.read_text().count("](") for page in LINKING) > 50

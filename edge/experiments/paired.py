@@ -17,12 +17,11 @@ from typing import Annotated, Any
 
 import typer
 
+from edge.experiments.tables import header, spread
 from edge.leaderboard.differences import difference
 from edge.leaderboard.rows import Row, check_known, check_one_recipe, read_rows
 from shared import command_line
 from shared.errors import InvalidConfig
-
-HEADER = "| response, queries | method | accuracy | n | against {} |"
 
 
 def paired(
@@ -61,8 +60,7 @@ def table(rows: Sequence[Row], against: str) -> list[str]:
     for row in rows:
         if row.accuracy is not None:
             by_cell[row.response, row.budget][row.method][row.seed] = 100 * row.accuracy
-    header = HEADER.format(against)
-    lines = [header, "|---" * (header.count("|") - 1) + "|"]
+    lines = header(["response, queries", "method", "accuracy", "n", f"against {against}"])
     for (response, budget), methods in sorted(by_cell.items()):
         for method, by_seed in sorted(methods.items(), key=lambda item: (item[0] != against, item[0])):
             compared = difference(by_seed, methods.get(against, {})) if method != against else None
@@ -86,20 +84,12 @@ def budgets_table(rows: Sequence[Row]) -> list[str]:
         found = cells[cell]
         return cell[0], *(-statistics.mean(found[budget]) if budget in found else 0.0 for budget in budgets)
 
-    columns = ["responses", "method", "sends", *(f"{budget:,}" for budget in reversed(budgets))]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines = header(["responses", "method", "sends", *(f"{budget:,}" for budget in reversed(budgets))])
     for response, method in sorted(cells, key=rank):
         found = [cells[response, method].get(budget, []) for budget in reversed(budgets)]
         told = [spread(cell) + (f" (n {len(cell)})" if 0 < len(cell) < most else "") for cell in found]
         lines.append(f"| {' | '.join([response, method, sends[method], *told])} |")
     return lines
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation, as a cell of a table says them; `-` of no values."""
-    if not values:
-        return "-"
-    return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""Take the rows of a sweep into the repository, and write their table on the page of results anew.
+"""Take the rows of a sweep into the repository, and write anew what is shown of them.
 
     python -m edge.experiments.publish runs/digits/rows.jsonl --as digits
 
 Taken are the rows of the grid of that name, `digits.toml`, with its settings; one folder may serve several grids.
-Rows that failed stay out; of a cell that is there already the new row counts. On the page, README.md beside this
-file, the table of a results file stands between two comments, the first of which names it.
+Rows that failed stay out; of a cell that is there already the new row counts. Written are the grid's table on the
+page of results, README.md beside this file, and the summary of all grids (`edge.experiments.summary`).
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from edge.experiments.paired import budgets_table, check_comparable, table
+from edge.experiments.summary import ROOT, summarise
+from edge.experiments.tables import with_table
 from edge.leaderboard.rows import Row, rows_and_documents
 from edge.sweep.grid import Cell, Sweep, cells, config_of, read_sweep
 from edge.sweep.results import done
@@ -24,7 +25,6 @@ from shared import command_line
 from shared.checkpoints import write_atomically
 from shared.errors import InvalidConfig
 
-ROOT = Path(__file__).parent.parent.parent
 MOST_COMPARED = 8
 """Methods; of more, and where `BASELINE` is none of them, the table by budgets is shown."""
 BASELINE = "pool"
@@ -35,7 +35,7 @@ def publish(
     name: Annotated[str, typer.Option("--as", help="Of the results file.", metavar="NAME")],
     root: Annotated[Path, typer.Option(help="The repository.")] = ROOT,
 ) -> None:
-    """Update a results file and its table on the page of results."""
+    """Update a results file, its table on the page of results, and the summary."""
     experiments = root / "edge" / "experiments"
     page = experiments / "README.md"
     results, grid = experiments / "results" / f"{name}.jsonl", read_sweep(experiments / f"{name}.toml", {})
@@ -43,6 +43,7 @@ def publish(
     text = with_table(page.read_text(), name, lines_of_table([Row.model_validate_json(line) for line in lines]))
     write_atomically(results, "".join(line + "\n" for line in lines).encode())
     write_atomically(page, text.encode())
+    summarise(root)
 
 
 def merged(results: Path, new: Sequence[Path], grid: Sweep) -> list[str]:
@@ -90,21 +91,6 @@ def lines_of_table(rows: Sequence[Row]) -> list[str]:
     methods = {row.method for row in rows}
     by_budget = len(methods) > MOST_COMPARED or BASELINE not in methods
     return budgets_table(rows) if by_budget else table(rows, BASELINE)
-
-
-def with_table(page: str, name: str, lines: Sequence[str]) -> str:
-    """The page with these lines where its table of `name` was.
-
-    Raises:
-        InvalidConfig: it has no place for one.
-    """
-    place = re.compile(rf"(<!-- table of {re.escape(name)} -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
-    if not place.search(page):
-        raise InvalidConfig(
-            f"The page has no table of {name}. Add '<!-- table of {name} -->' and, on a line below, '<!-- end -->' "
-            "where it is to stand."
-        )
-    return place.sub(lambda found: "\n".join([found[1], *lines, "", found[2]]), page)
 
 
 if __name__ == "__main__":

@@ -166,11 +166,3 @@ def test_every_result_is_told(live_server: LiveServer, tmp_path: Path) -> None:
     assert set(results["evaluation"]["adapted"]) <= told["evaluation"]
     (measured,) = (row[1] for row in rows("results.json") if row[0] == "`evaluation`")
     assert set(re.findall(r"`(\w+)`", measured)) == set(results["evaluation"])
-
-
-def test_every_file_that_is_linked_exists() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGE)
-    assert links and [link for link in links if not (EDGE / link).exists()] == []
-    titles = re.findall(r"^##+ (.*)$", PAGE, flags=re.MULTILINE)
-    anchors = {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}
-    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from edge.experiments.publish import ROOT, lines_of_table, publish, rows_of, with_table
-from edge.experiments.summary import PANELS, picture, summarise, summary
+from edge.experiments.publish import lines_of_table, publish, rows_of
+from edge.experiments.summary import PANELS, ROOT, picture, summarise, summary_table
+from edge.experiments.tables import with_table
 from edge.leaderboard.rows import read_rows
 from edge.sweep.grid import read_sweep
 from shared.errors import InvalidConfig
 
+REMEDY = "python -m edge.experiments.summary"
 RESULTS = sorted((ROOT / "edge" / "experiments" / "results").glob("*.jsonl"))
 
 
@@ -23,18 +25,30 @@ def test_the_page_of_results_shows_the_table_of_the_rows(file: Path) -> None:
 
 
 def test_the_readme_sums_up_the_rows() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert with_table(readme, "summary", summary(RESULTS[0].parent)) == readme, "python -m edge.experiments.summary"
+    readme, drawing = (ROOT / "README.md").read_text(), ROOT / "edge" / "experiments" / "summary.svg"
+    assert with_table(readme, "summary", summary_table(RESULTS[0].parent)) == readme, REMEDY
+    assert drawing.read_bytes() == picture(RESULTS[0].parent), REMEDY
+
+
+def test_every_table_on_the_page_has_rows() -> None:
+    page = (ROOT / "edge" / "experiments" / "README.md").read_text()
+    assert set(re.findall(r"<!-- table of (\S+) -->", page)) == {file.stem for file in RESULTS}
 
 
 @pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.name)
-def test_all_rows_are_of_the_grid_that_its_page_names(file: Path) -> None:
+def test_all_rows_are_of_the_grid_of_their_name(file: Path) -> None:
     rows, others = rows_of(read_sweep(ROOT / "edge" / "experiments" / f"{file.stem}.toml", {}), [file])
     assert rows and not others
 
 
+def copied(root: Path) -> Path:
+    """The results in a repository of their own, whose README has a place for the summary."""
+    (root / "README.md").write_text("before\n<!-- table of summary -->\n<!-- end -->\nafter\n")
+    return Path(shutil.copytree(RESULTS[0].parent, root / "edge" / "experiments" / "results"))
+
+
 def test_new_rows_replace_those_of_their_cells_and_failed_ones_stay_out(tmp_path: Path) -> None:
-    (results := tmp_path / "edge" / "experiments" / "results").mkdir(parents=True)
+    results = copied(tmp_path)
     shutil.copy(RESULTS[0], results / "some.jsonl")
     shutil.copy(ROOT / "edge" / "experiments" / f"{RESULTS[0].stem}.toml", results.parent / "some.toml")
     first, second, *rest = (json.loads(line) for line in RESULTS[0].read_text().splitlines())
@@ -47,6 +61,7 @@ def test_new_rows_replace_those_of_their_cells_and_failed_ones_stay_out(tmp_path
     assert taken == [new[0], second, *rest], "the others are of another grid, or of another config"
     page = (results.parent / "README.md").read_text()
     assert page.startswith("before\n\n<!-- table of some -->\n\n| response") and page.endswith("-->\n\nafter\n")
+    assert (tmp_path / "README.md").read_text().count("\n| MNIST |") == 2, "the summary is written, too"
     (results.parent / "some.toml").rename(results.parent / "other.toml")
     with pytest.raises(InvalidConfig, match="no table of other"):
         publish([rows], "other", tmp_path)
@@ -68,13 +83,10 @@ def test_a_table_takes_the_place_between_its_own_marks_and_no_other() -> None:
 
 
 def test_a_summary_is_written_to_the_readme_and_drawn(tmp_path: Path) -> None:
-    shutil.copytree(RESULTS[0].parent, tmp_path / "edge" / "experiments" / "results")
-    (readme := tmp_path / "README.md").write_text("before\n<!-- table of summary -->\n<!-- end -->\nafter\n")
-    rows = tmp_path / "edge" / "experiments" / "results" / "mnist-100000.jsonl"
+    rows, readme = copied(tmp_path) / "mnist-100000.jsonl", tmp_path / "README.md"
     rows.write_text(rows.read_text().replace('"accuracy": 0.99', '"accuracy": 0.87'))
     summarise(tmp_path)
     (line,) = (line for line in readme.read_text().splitlines() if "| 100,000 |" in line)
     assert re.search(r"\| 87\.\d\d ± \d\.\d\d \| - \| - \|", line), "lq has rows there, pool and kd have none"
     drawing = (rows.parent.parent / "summary.svg").read_text()
     assert all(panel.title in drawing for panel in PANELS) and drawing.startswith("<?xml")
-    assert drawing == picture(rows.parent).decode(), "the same rows give the same file"
