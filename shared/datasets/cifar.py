@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.datasets.files import DEFAULT_ROOT, read_from
+from shared.datasets.files import DEFAULT_ROOT, fetch_archive, read_from
 from shared.datasets.image_tree import read_tree
 from shared.datasets.parts import Dataset, Labelled, divided
 
@@ -30,7 +30,7 @@ def load_10(root: Path | None = None) -> Dataset:
     else:
         batches = [f"data_batch_{number}.bin" for number in range(1, 6)]
         with read_from(folder, "CIFAR-10", "the six files of cifar-10-binary.tar.gz", download=True):
-            _download(folder, "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")
+            fetch_archive(folder, SOURCE + "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")
             train = _read([folder / name for name in batches], label_bytes=1)
             test = _read([folder / "test_batch.bin"], label_bytes=1)
     return divided("cifar10", train, test, classes=10, shift=4, flip=True)
@@ -44,18 +44,9 @@ def load_100(root: Path | None = None) -> Dataset:
     root = root or DEFAULT_ROOT
     folder = root / "cifar-100-binary"
     with read_from(folder, "CIFAR-100", "train.bin and test.bin of cifar-100-binary.tar.gz", download=True):
-        _download(folder, "cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8")
+        fetch_archive(folder, SOURCE + "cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8")
         train, test = (_read([folder / f"{part}.bin"], label_bytes=2) for part in ("train", "test"))
     return divided("cifar100", train, test, classes=100, shift=4, flip=True)
-
-
-def _download(folder: Path, archive: str, md5: str) -> None:
-    """Fetch and unpack what is not there; the archive's checked sum is the published one."""
-    if folder.is_dir():
-        return
-    from shared.vision import datasets
-
-    datasets.utils.download_and_extract_archive(SOURCE + archive, str(folder.parent), md5=md5, remove_finished=True)
 
 
 def _read(paths: list[Path], *, label_bytes: int) -> Labelled:

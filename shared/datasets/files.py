@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from shared.errors import UnknownDataset
 
@@ -34,3 +35,19 @@ def read_from(folder: Path, what: str, files: str, *, download: bool = False) ->
             f"{what} cannot be read from {folder}{downloaded} ({reason.rstrip(':.')}). "
             f"Put {files} there, or point --data-root at a folder that has them."
         ) from None
+
+
+def fetch_archive(folder: Path, url: str, md5: str) -> None:
+    """Download and unpack `folder`, which is the archive's only one, unless it is there: all of it, or nothing.
+
+    Raises:
+        OSError, RuntimeError: it cannot be had, or is another one than that of the checked sum.
+    """
+    if folder.is_dir():
+        return
+    from shared.vision import datasets
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as unpacked:
+        datasets.utils.download_and_extract_archive(url, unpacked, md5=md5, remove_finished=True)
+        (Path(unpacked) / folder.name).rename(folder)

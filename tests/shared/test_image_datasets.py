@@ -1,6 +1,13 @@
 """Datasets of photographs, from files in their published layouts that are written here."""
 
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -8,6 +15,7 @@ from PIL import Image
 
 from shared import datasets
 from shared.datasets import Dataset
+from shared.datasets.files import fetch_archive
 from shared.datasets.image_tree import read_images
 from shared.errors import UnknownDataset
 from tests.shared.dataset_files import assert_two_loads_are_alike, numbered, numbers, parts, write_image, write_mat
@@ -51,6 +59,37 @@ def test_published_synthetic_digits_go_before_drawn_ones(tmp_path: Path) -> None
     write_mat(tmp_path / "synthetic-digits" / "synth_test_32x32.mat", 30, ten_for_zero=False)
     assert_divided(datasets.load("synthetic-digits", tmp_path), 200, 30, 10)
     assert datasets.load("synthetic-digits-grey", tmp_path).image_shape == (1, 32, 32)
+
+
+@contextmanager
+def files_served(folder: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def test_an_archive_is_unpacked_whole_or_not_at_all(tmp_path: Path) -> None:
+    (made := tmp_path / "made" / "some-batches").mkdir(parents=True)
+    (made / "one.bin").write_bytes(b"one")
+    archive = Path(shutil.make_archive(str(tmp_path / "some"), "gztar", made.parent, made.name))
+    md5 = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
+    folder = tmp_path / "root" / "some-batches"
+    with files_served(tmp_path) as url:
+        for wanted, checked in ((folder, "0" * 32), (folder.with_name("others"), md5)):
+            with pytest.raises((OSError, RuntimeError)):
+                fetch_archive(wanted, f"{url}/some.tar.gz", checked)
+            assert list(folder.parent.iterdir()) == []
+        fetch_archive(folder, f"{url}/some.tar.gz", md5)
+    assert [path.name for path in folder.parent.iterdir()] == ["some-batches"]
+    assert (folder / "one.bin").read_bytes() == b"one"
+    fetch_archive(folder, "http://nobody.invalid/some.tar.gz", md5)
 
 
 def write_records(path: Path, numbers: range, classes: int, *, coarse: bool) -> None:
