@@ -38,14 +38,16 @@ def filled_in(probability_NK: torch.Tensor) -> torch.Tensor:
     A zero is what the server did not tell. The mass that is missing from the sum is spread evenly over the zeros.
     Top-k answers hide the least likely classes: none gets more than the least likely one that was told. Rounded
     answers hide what is below half a rounding step: none gets more than that, and all of them together get half a
-    step where rounding has left no mass missing.
+    step where rounding has left no mass missing. Where more is missing than rounding can hide, which is half a step
+    of every class, the answer is top-k as well.
     """
     hidden_NK = probability_NK == 0
     missing_N1 = (1 - probability_NK.sum(1, keepdim=True)).clamp_min(0)
+    most_N1 = probability_NK.masked_fill(hidden_NK, 1.0).amin(1, keepdim=True)
     if step := rounding_step(probability_NK):
-        missing_N1, most_N1 = missing_N1.clamp_min(step / 2), torch.full_like(missing_N1, step / 2)
-    else:
-        most_N1 = probability_NK.masked_fill(hidden_NK, 1.0).amin(1, keepdim=True)
+        rounded_N1 = missing_N1 <= probability_NK.shape[1] * step / 2
+        missing_N1 = missing_N1.clamp_min(step / 2)
+        most_N1 = torch.where(rounded_N1, torch.full_like(most_N1, step / 2), most_N1)
     guess_N1 = torch.minimum(missing_N1 / hidden_NK.sum(1, keepdim=True).clamp_min(1), most_N1)
     return torch.where(hidden_NK, guess_N1, probability_NK).clamp_min(PROBABILITY_FLOOR)
 

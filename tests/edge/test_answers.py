@@ -88,6 +88,14 @@ def test_a_sure_answer_of_many_classes_stays_sure_when_it_was_rounded() -> None:
     assert filled_in(rounded_NK)[0, 3:].sum().item() == pytest.approx(0.0005)
 
 
+def test_more_than_rounding_can_hide_was_hidden_by_top_k() -> None:
+    both_NK = torch.tensor([[0.5, 0.2, 0.1] + 7 * [0.0], [0.6, 0.15, 0.05] + 7 * [0.0], [0.97, 0.02] + 8 * [0.0]])
+    filled = filled_in(both_NK)
+    assert filled[0, 3:].tolist() == pytest.approx(7 * [0.2 / 7])
+    assert filled[1, 3:].tolist() == pytest.approx(7 * [0.2 / 7])
+    assert filled[2, 2:].tolist() == pytest.approx(8 * [0.01 / 8]), "this one may have been rounded alone"
+
+
 def test_exact_probabilities_are_not_taken_for_rounded_ones() -> None:
     assert rounding_step(ANSWERS_NK) is None
     exact_NK = torch.randn(40, K, generator=torch.Generator().manual_seed(0)).softmax(1)
