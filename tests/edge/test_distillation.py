@@ -131,6 +131,16 @@ def test_the_image_term_is_the_distance_of_what_is_made_of_both_logits_over_tau(
     assert gradient_BK.abs().sum(1).min() > 0
 
 
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_the_image_term_has_the_gradients_of_finite_differences(generator: Generator, output: str) -> None:
+    rng = torch.Generator().manual_seed(0)
+    student_BK = torch.randn(3, K, generator=rng, dtype=torch.float64, requires_grad=True)
+    teacher_NK = torch.randn(4, K, generator=rng, dtype=torch.float64)
+    target_NK = teacher_NK.softmax(1) if output == LABEL else teacher_NK
+    term = ImageTerm(copy.deepcopy(generator).double(), target_NK, output, temperature=4.0)
+    assert torch.autograd.gradcheck(lambda logits: term(logits, torch.tensor([3, 0, 1])), student_BK)
+
+
 def test_without_the_image_term_the_generator_does_not_matter(generator: Generator) -> None:
     other = copy.deepcopy(generator)
     with torch.no_grad():
