@@ -12,7 +12,7 @@ DATASETS = (
 """`shared.datasets.LOADERS`, which would bring scikit-learn."""
 STUDENTS = (
     *("resnet8", "resnet20", "resnet32", "resnet56", "resnet110", "vgg11", "vgg13", "vgg16", "vgg19"),
-    *("mobilenetv2", "shufflenetv1", "shufflenetv2"),
+    *("mobilenetv1", "mobilenetv2", "shufflenetv1", "shufflenetv2"),
 )
 """`shared.architectures.NAMES`, which would bring torch."""
 

@@ -2,6 +2,7 @@
 
     resnet8 20 32 56 110     CIFAR's ResNets
     vgg11 13 16 19           with batch norm and one linear layer
+    mobilenetv1              of width 1
     mobilenetv2              of width 0.5
     shufflenetv1             of width 1, three groups
     shufflenetv2             of width 1
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from shared.architectures import from_torchvision
+from shared.architectures.mobilenetv1 import MobileNetV1
 from shared.architectures.mobilenetv2 import MobileNetV2
 from shared.architectures.resnet import ResNet
 from shared.architectures.shufflenetv1 import ShuffleNetV1
@@ -27,6 +29,7 @@ from shared.errors import InvalidConfig
 _FAMILIES: dict[str, Callable[..., nn.Module]] = {
     **{f"resnet{depth}": partial(ResNet, depth) for depth in (8, 20, 32, 56, 110)},
     **{f"vgg{depth}": partial(VGG, depth) for depth in (11, 13, 16, 19)},
+    "mobilenetv1": MobileNetV1,
     "mobilenetv2": MobileNetV2,
     "shufflenetv1": ShuffleNetV1,
     "shufflenetv2": ShuffleNetV2,

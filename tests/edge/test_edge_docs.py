@@ -102,7 +102,16 @@ def test_every_command_that_is_shown_is_accepted(line: str) -> None:
 def test_every_dataset_and_the_first_and_last_student_of_each_family_are_told() -> None:
     told = {row[0]: row[2] for row in rows("What to learn from, and the student")}
     assert set(datasets.LOADERS) <= set(re.findall(r"`([^`]+)`", told["`--data`"]))
-    for name in ("resnet8", "resnet110", "vgg11", "vgg19", "mobilenetv2", "shufflenetv1", "shufflenetv2"):
+    for name in (
+        "resnet8",
+        "resnet110",
+        "vgg11",
+        "vgg19",
+        "mobilenetv1",
+        "mobilenetv2",
+        "shufflenetv1",
+        "shufflenetv2",
+    ):
         assert name in architectures.NAMES and f"`{name}`" in told["`--student`"]
 
 

@@ -23,7 +23,7 @@ def untrained(architecture: str = "resnet8") -> torch.nn.Module:
 
 
 @pytest.mark.parametrize(
-    "architecture", ["resnet8", "resnet20", "vgg11", "mobilenetv2", "shufflenetv1", "shufflenetv2"]
+    "architecture", ["resnet8", "resnet20", "vgg11", "mobilenetv1", "mobilenetv2", "shufflenetv1", "shufflenetv2"]
 )
 def test_folding_batch_norms_removes_all_and_keeps_the_function(architecture: str) -> None:
     model, images = untrained(architecture), pixels.from_array(some_images(16, 1))

@@ -23,13 +23,26 @@ PUBLISHED = {
 TORCHVISION_MILLIONS = {"torchvision/resnet18": 11.69, "torchvision/mobilenet_v3_small": 2.54}
 """torchvision's own table of models, for 1,000 classes."""
 
-FAMILIES = ["resnet8", "vgg11", "mobilenetv2", "shufflenetv1", "shufflenetv2", "torchvision/mobilenet_v3_small"]
+FAMILIES = [
+    "resnet8",
+    "vgg11",
+    "mobilenetv1",
+    "mobilenetv2",
+    "shufflenetv1",
+    "shufflenetv2",
+    "torchvision/mobilenet_v3_small",
+]
 
 
 @pytest.mark.parametrize(("name", "millions"), PUBLISHED_MILLIONS.items())
 def test_sizes_of_resnets_are_the_published_ones(name: str, millions: float) -> None:
     model = architectures.build(name, channels=3, classes=10)
     assert architectures.parameter_count(model) / 1e6 == pytest.approx(millions, rel=0.02)
+
+
+def test_the_size_of_mobilenet_is_the_published_one() -> None:
+    model = architectures.build("mobilenetv1", channels=3, classes=1000)
+    assert architectures.parameter_count(model) / 1e6 == pytest.approx(4.2, abs=0.05), "Howard et al., table 9"
 
 
 @pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
