@@ -11,7 +11,8 @@ asked once, of the image that the averaged generator made of it then, and used u
 answers too.
 
 What keeps a GAN from collapsing on 500 images: a spectrally normalised discriminator that sees real and generated
-images only through the same random shifts (Karras et al., NeurIPS 2020), and a moving average of the generator.
+images only through the same random shifts (Karras et al., NeurIPS 2020), a moving average of the generator, and
+Adam's beta_2 of 0.99, where the official code has 0.999.
 
 Shapes: B batch, K classes = latent dimension, C channels, H height, W width.
 """
