@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from shared.datasets.parts import Dataset, Labelled, stratified
 
@@ -12,6 +11,8 @@ EDGE, TEST = 500, 400
 
 def load(root: Path | None = None) -> Dataset:
     """1,797 images: 897 cloud, 500 edge, 400 test. Needs no files."""
+    from sklearn.datasets import load_digits  # here and not above: whoever has other images need not wait for it
+
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = bunch.target.astype(np.int64)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from shared.augmentation import Augmentation
 from shared.errors import UnknownDataset
@@ -76,5 +75,7 @@ def divided(name: str, train: Labelled, test: Labelled, *, classes: int, shift: 
 
 def stratified(indices: NDArray[np.int64], labels: Labels, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rest and `size` of `indices`, both with the classes' shares of the whole."""
+    from sklearn.model_selection import train_test_split  # takes seconds, and a folder of images needs none of it
+
     rest, part = train_test_split(indices, test_size=size, random_state=SPLIT_SEED, stratify=labels[indices])
     return np.sort(rest), np.sort(part)

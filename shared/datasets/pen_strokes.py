@@ -8,7 +8,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from scipy.interpolate import make_interp_spline
 
 Stroke = tuple[tuple[float, float], ...]
 
@@ -103,6 +102,8 @@ def draw(digit: int, height: int, random: np.random.Generator) -> Image.Image:
 @cache
 def _smooth(stroke: Stroke) -> NDArray[np.float64]:
     """Points [N, 2] of a curve through those given."""
+    from scipy.interpolate import make_interp_spline  # here and not above: few draw, and it takes a while
+
     at = np.linspace(0, 1, len(stroke))
     spline = make_interp_spline(at, np.array(stroke), k=min(3, len(stroke) - 1))
     return np.asarray(spline(np.linspace(0, 1, POINTS)), np.float64)

@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import scipy.io
-from scipy.io.matlab import MatReadError
 
 from shared.datasets.files import DEFAULT_ROOT, read_from
 from shared.datasets.parts import Dataset, Labelled, divided
@@ -33,6 +31,9 @@ def read_mat(path: Path) -> Labelled:
     Raises:
         OSError, ValueError, KeyError: it is something else.
     """
+    import scipy.io  # here and not above: who reads other images need not wait for it
+    from scipy.io.matlab import MatReadError
+
     try:
         content = scipy.io.loadmat(path, variable_names=["X", "y"])
     except (MatReadError, NotImplementedError) as error:
