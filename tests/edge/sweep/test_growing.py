@@ -30,8 +30,8 @@ def test_a_grid_that_gets_larger_budgets_pays_for_what_is_new_alone_and_teaches_
     for field in ("queries", "queries_by_stage", "accuracy"):
         assert row[field] == anew[field]
     assert live_server.spent(exact) == 30
-    asked = [np.concatenate([request.images for request in answered(out)]) for out in (grown, fresh)]
-    assert np.array_equal(*asked), "a grid that has grown asks what a fresh one asks"
+    asked, at_once = (np.concatenate([request.images for request in answered(out)]) for out in (grown, fresh))
+    assert np.array_equal(asked, at_once), "a grid that has grown asks what a fresh one asks"
 
 
 def answered(out: Path) -> list[Request]:
