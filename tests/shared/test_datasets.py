@@ -106,11 +106,13 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
         datasets.load("cats")
 
 
-def test_a_teacher_of_drawn_digits_can_be_asked_about_handwritten_ones(mnist_root: Path) -> None:
+@pytest.mark.parametrize(("drawn", "met"), [("synthetic-digits-grey", "mnist"), ("synthetic-digits", "svhn")])
+def test_a_teacher_of_drawn_digits_can_be_asked_about_others(mnist_root: Path, drawn: str, met: str) -> None:
     for part, count in (("train", 20), ("test", 10)):
         write_mat(mnist_root / "synthetic-digits" / f"synth_{part}_32x32.mat", 10 * count, ten_for_zero=False)
-    drawn, written = datasets.load("synthetic-digits-grey", mnist_root), datasets.load("mnist", mnist_root)
-    assert (drawn.image_shape, drawn.classes) == (written.image_shape, written.classes)
-    model = architectures.build("resnet8", channels=drawn.image_shape[0], classes=drawn.classes)
-    teacher = TorchTeacher(model, drawn.image_shape, drawn.classes)
-    assert teacher.infer(written.edge).shape == (len(written.edge), 10)
+        write_mat(mnist_root / "SVHN" / f"{part}_32x32.mat", 10 * count, ten_for_zero=True)
+    known, others = datasets.load(drawn, mnist_root), datasets.load(met, mnist_root)
+    assert (known.image_shape, known.classes) == (others.image_shape, others.classes)
+    model = architectures.build("resnet8", channels=known.image_shape[0], classes=known.classes)
+    teacher = TorchTeacher(model, known.image_shape, known.classes)
+    assert teacher.infer(others.edge).shape == (len(others.edge), 10)
