@@ -1,7 +1,7 @@
 """The two steps within a run's folder, whatever the method, and what the results tell of them."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -93,10 +93,10 @@ def what_was_learnt(
     } | surroundings()
 
 
-def surroundings() -> dict[str, Any]:
-    """Software and hardware that a result was made with."""
+def surroundings(packages: Sequence[str] = ("mekd", "torch", "torchvision", "numpy")) -> dict[str, Any]:
+    """Software and hardware that a result was made with; of a package that is not installed the version is None."""
     return {
-        "software": {name: _version(name) for name in ("mekd", "torch", "torchvision", "numpy")},
+        "software": {name: _version(name) for name in packages},
         "hardware": {
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),
@@ -106,10 +106,9 @@ def surroundings() -> dict[str, Any]:
 
 
 def _version(name: str) -> str | None:
-    """None of what is not installed: a checkout can be run as it lies there."""
     try:
         return version(name)
-    except PackageNotFoundError:
+    except PackageNotFoundError:  # as ours, where a checkout is run as it lies there
         return None
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from edge.learning import surroundings
 from edge.planning.plan import choose_output
 from edge.run import run
 from edge.run_folder import RunFolder
@@ -254,3 +255,8 @@ def test_runs_of_the_same_seed_are_the_same_and_of_another_are_not(live_server: 
     one, other, reseeded = student("one", 1), student("other", 1), student("reseeded", 2)
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert not all(torch.equal(one[name], reseeded[name]) for name in one)
+
+
+def test_results_tell_versions_and_of_what_is_not_installed_none() -> None:
+    software = surroundings(("numpy", "a-package-of-nobody"))["software"]
+    assert software == {"numpy": np.__version__, "a-package-of-nobody": None}
