@@ -62,6 +62,17 @@ def imports(*folders: str) -> Iterator[tuple[Path, ast.AST, str]]:
             yield path, node, name
 
 
+def test_no_dataset_makes_others_wait_for_scikit_learn_or_scipy() -> None:
+    at_the_top = {
+        place(path, node)
+        for path in modules("shared/datasets")
+        for node in ast.parse(path.read_text()).body
+        for name in imported_names(node)
+        if name.split(".")[0] in {"sklearn", "scipy"}
+    }
+    assert not at_the_top, "import it in the function that needs it"
+
+
 def distribution(requirement: str) -> str:
     match = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert match

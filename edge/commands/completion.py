@@ -9,7 +9,7 @@ DATASETS = (
     *("digits", "mnist", "synthetic-digits", "synthetic-digits-grey", "svhn", "cifar10", "cifar100"),
     *("tiny-imagenet", "imagenet"),
 )
-"""`shared.datasets.LOADERS`, which would bring scikit-learn."""
+"""`shared.datasets.LOADERS`, which would bring torch."""
 STUDENTS = (
     *("resnet8", "resnet20", "resnet32", "resnet56", "resnet110", "vgg11", "vgg13", "vgg16", "vgg19"),
     *("mobilenetv1", "mobilenetv2", "shufflenetv1", "shufflenetv2"),

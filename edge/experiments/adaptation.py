@@ -23,6 +23,7 @@ from edge.adaptation import LARGEST_BATCH, STREAM_BATCH, adapt, predict_adapting
 from edge.adapted_student import run_images
 from edge.distillation import predict
 from edge.evaluation import answers_to, judged, labelled_images
+from edge.experiments.tables import header, spread
 from edge.run_folder import RunFolder
 from edge.training import Watcher
 from shared import command_line
@@ -87,24 +88,15 @@ def adaptation(
     seen = hazy if haze else np.asarray
     by_run = [ablation(RunFolder(run), data, test, seen=seen) for run in runs]
     measures = [name for name in ("fidelity", "kl_nats") if all(name in rows["none"] for rows in by_run)]
-    header = ["adapted to", "accuracy", "change", *measures, *(str(run) for run in runs)]
-    _print_row(header)
-    _print_row(["---"] * len(header))
+    lines = header(["adapted to", "accuracy", "change", *measures, *(str(run) for run in runs)])
     for name in by_run[0]:
         same = [rows[name] for rows in by_run]
-        accuracies = [row["accuracy"] for row in same]
-        changes = [row["accuracy"] - rows["none"]["accuracy"] for row, rows in zip(same, by_run, strict=True)]
+        accuracies = [100 * row["accuracy"] for row in same]
+        changes = [100 * (row["accuracy"] - rows["none"]["accuracy"]) for row, rows in zip(same, by_run, strict=True)]
         near = [f"{statistics.mean(row[measure] for row in same):.4f}" for measure in measures]
-        _print_row([name, _percent(accuracies), _percent(changes), *near, *(f"{a:.2%}" for a in accuracies)])
-
-
-def _percent(shares: Sequence[float]) -> str:
-    spread = f" ± {statistics.stdev(shares) * 100:.2f}" if len(shares) > 1 else ""
-    return f"{statistics.mean(shares) * 100:.2f}{spread}"
-
-
-def _print_row(cells: Sequence[str]) -> None:
-    print("|", " | ".join(cells), "|")  # noqa: T201 - the product of this command
+        cells = [name, spread(accuracies), spread(changes), *near, *(f"{accuracy:.2f}%" for accuracy in accuracies)]
+        lines.append(f"| {' | '.join(cells)} |")
+    print("\n".join(lines))  # noqa: T201 - the product of this command
 
 
 if __name__ == "__main__":

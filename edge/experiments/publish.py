@@ -16,8 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from edge.experiments.paired import budgets_table, check_comparable, table
-from edge.experiments.summary import ROOT, summarise
-from edge.experiments.tables import with_table
+from edge.experiments.summary import summarise
+from edge.experiments.tables import ROOT, with_table
 from edge.leaderboard.rows import Row, rows_and_documents
 from edge.sweep.grid import Cell, Sweep, cells, config_of, read_sweep
 from edge.sweep.results import done

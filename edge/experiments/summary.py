@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
-from matplotlib import rc_context
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from edge.experiments.paired import check_comparable
-from edge.experiments.tables import header, spread, with_table
+from edge.experiments.tables import ROOT, header, spread, with_table
 from edge.leaderboard.curves import mean
 from edge.leaderboard.rows import Row, read_rows
 from edge.report.charts import COLOURS, INK, STYLE
 from shared import command_line
 from shared.checkpoints import write_atomically
+from shared.errors import InvalidConfig
 
-ROOT = Path(__file__).parent.parent.parent
 METHODS = (
     ("lq", "o", "lq: MEKD for few queries"),
     ("pool", "s", "pool: the answers alone"),
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
 
 ENTRIES = (
     Entry("digits, 1,000 updates", "digits-fresh", 250),
-    Entry("digits", "digits-2000", 2000),
+    Entry("digits, 2,000 updates", "digits-2000", 2000),
     Entry("MNIST", "mnist", 1000),
     Entry("MNIST", "mnist", 10_000),
     Entry("MNIST, longer training", "mnist-100000", 100_000),
@@ -87,13 +87,13 @@ def summary_table(results: Path) -> list[str]:
         ["images", "teacher", "queries", *(f"{RESPONSES[response]}, {name}" for response, name in columns)]
     )
     for entry in ENTRIES:
-        rows = rows_of(results, entry.results)
+        rows = rows_in(results, entry.results)
         cells = [spread(accuracies(rows, method, response, entry.budget)) for response, method in columns]
         lines.append(f"| {' | '.join([entry.label, f'{teacher(rows):.2f}', f'{entry.budget:,}', *cells])} |")
     return lines
 
 
-def rows_of(results: Path, name: str) -> list[Row]:
+def rows_in(results: Path, name: str) -> list[Row]:
     """The rows of a grid.
 
     Raises:
@@ -112,18 +112,24 @@ def accuracies(rows: Sequence[Row], method: str, response: str, budget: int) -> 
 
 
 def teacher(rows: Sequence[Row]) -> float:
-    """The teacher's accuracy in per cent, which all rows of a grid have in common."""
-    (accuracy,) = {row.teacher_accuracy for row in rows if row.teacher_accuracy is not None}
-    return 100 * accuracy
+    """The teacher's accuracy in per cent, which all rows of a grid have in common.
+
+    Raises:
+        InvalidConfig: they do not, or none tells it.
+    """
+    found = {row.teacher_accuracy for row in rows if row.teacher_accuracy is not None}
+    if len(found) != 1:
+        raise InvalidConfig(f"Rows of one grid have to have one accuracy of the teacher; these have {sorted(found)}.")
+    return 100 * found.pop()
 
 
 def picture(results: Path) -> bytes:
     """Accuracy against queries, mean and standard deviation over the seeds, as SVG on white."""
-    with rc_context(STYLE):
+    with style.context(["default", STYLE]):  # whatever the user has in a matplotlibrc
         figure = Figure(figsize=(9.6, 5.4), layout="constrained", facecolor="white")
         *places, corner = figure.subplots(2, 3).flat
         for axes, panel in zip(places, PANELS, strict=True):
-            draw(axes, panel, rows_of(results, panel.results))
+            draw(axes, panel, rows_in(results, panel.results))
         corner.axis("off")
         corner.legend(*places[0].get_legend_handles_labels(), loc="center", fontsize=10)
         drawing = io.BytesIO()

@@ -5,9 +5,13 @@ A table stands between two comments, the first of which names it: `<!-- table of
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from edge.leaderboard.curves import mean
 from shared.errors import InvalidConfig
+
+ROOT = Path(__file__).parent.parent.parent
+"""The repository."""
 
 
 def header(columns: Sequence[str]) -> list[str]:

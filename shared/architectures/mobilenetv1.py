@@ -8,25 +8,21 @@ Shapes: B batch, C channels, H height, W width, K classes.
 
 from torch import nn
 
+from shared.architectures.convolution import convolution
 from shared.architectures.pooled_classifier import PooledClassifier
 
 STEM = 32
 LAYERS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
-"""Rows of the paper's table 1: width and stride."""
-
-
-def _convolution(channels: int, width: int, size: int, *, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    convolution = nn.Conv2d(channels, width, size, stride, padding=size // 2, groups=groups, bias=False)
-    return [convolution, nn.BatchNorm2d(width), nn.ReLU()]
+"""Rows of table 1: width and stride."""
 
 
 class MobileNetV1(PooledClassifier):
     """MobileNet of width 1: a filter for each channel alone, then 1x1 convolutions across them."""
 
     def __init__(self, *, channels: int, classes: int) -> None:
-        layers, before = _convolution(channels, STEM, 3), STEM
+        layers, before = [*convolution(channels, STEM, 3), nn.ReLU()], STEM
         for width, stride in LAYERS:
-            layers += _convolution(before, before, 3, stride=stride, groups=before)
-            layers += _convolution(before, width, 1)
+            layers += [*convolution(before, before, 3, stride=stride, groups=before), nn.ReLU()]
+            layers += [*convolution(before, width, 1), nn.ReLU()]
             before = width
         super().__init__(nn.Sequential(*layers), before, classes)

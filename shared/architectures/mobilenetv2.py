@@ -10,16 +10,12 @@ Shapes: B batch, C channels, H height, W width, K classes.
 import torch
 from torch import nn
 
+from shared.architectures.convolution import convolution
 from shared.architectures.pooled_classifier import PooledClassifier
 
 STEM, LAST = 16, 1280
 BLOCKS = ((1, 8, 1, 1), (6, 12, 2, 1), (6, 16, 3, 2), (6, 32, 4, 2), (6, 48, 3, 1), (6, 80, 3, 2), (6, 160, 1, 1))
 """Rows of the paper's table 2: expansion, width (half of it), repetitions, stride of the first."""
-
-
-def _convolution(channels: int, width: int, size: int, *, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    convolution = nn.Conv2d(channels, width, size, stride, padding=size // 2, groups=groups, bias=False)
-    return [convolution, nn.BatchNorm2d(width)]
 
 
 class InvertedResidual(nn.Module):
@@ -29,11 +25,11 @@ class InvertedResidual(nn.Module):
         super().__init__()
         inner = channels * expansion
         self.layers = nn.Sequential(
-            *_convolution(channels, inner, 1),
+            *convolution(channels, inner, 1),
             nn.ReLU(),
-            *_convolution(inner, inner, 3, stride=stride, groups=inner),
+            *convolution(inner, inner, 3, stride=stride, groups=inner),
             nn.ReLU(),
-            *_convolution(inner, width, 1),
+            *convolution(inner, width, 1),
         )
         self.has_shortcut = stride == 1 and channels == width
 
@@ -47,11 +43,11 @@ class MobileNetV2(PooledClassifier):
     """MobileNetV2 of width 0.5."""
 
     def __init__(self, *, channels: int, classes: int) -> None:
-        layers: list[nn.Module] = [*_convolution(channels, STEM, 3, stride=2), nn.ReLU()]
+        layers: list[nn.Module] = [*convolution(channels, STEM, 3, stride=2), nn.ReLU()]
         before = STEM
         for expansion, width, repetitions, stride in BLOCKS:
             for block in range(repetitions):
                 first = stride if block == 0 else 1
                 layers.append(InvertedResidual(before, width, expansion=expansion, stride=first))
                 before = width
-        super().__init__(nn.Sequential(*layers, *_convolution(before, LAST, 1), nn.ReLU()), LAST, classes)
+        super().__init__(nn.Sequential(*layers, *convolution(before, LAST, 1), nn.ReLU()), LAST, classes)

@@ -1,4 +1,4 @@
-"""Where datasets that live in files are kept, and what is said when they are not there."""
+"""Where datasets that live in files are kept, how an archive is fetched, and what is said when they are not there."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,10 +38,10 @@ def read_from(folder: Path, what: str, files: str, *, download: bool = False) ->
 
 
 def fetch_archive(folder: Path, url: str, md5: str) -> None:
-    """Download and unpack `folder`, which is the archive's only one, unless it is there: all of it, or nothing.
+    """Download and unpack `folder` unless it is there: all of it or nothing. The archive holds this folder alone.
 
     Raises:
-        OSError, RuntimeError: it cannot be had, or is another one than that of the checked sum.
+        OSError, RuntimeError: it cannot be had, or its checksum is another one.
     """
     if folder.is_dir():
         return
@@ -50,4 +50,5 @@ def fetch_archive(folder: Path, url: str, md5: str) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as unpacked:
         datasets.utils.download_and_extract_archive(url, unpacked, md5=md5, remove_finished=True)
-        (Path(unpacked) / folder.name).rename(folder)
+        if not folder.is_dir():  # another process may have been first
+            (Path(unpacked) / folder.name).rename(folder)

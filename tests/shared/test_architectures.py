@@ -42,7 +42,7 @@ def test_sizes_of_resnets_are_the_published_ones(name: str, millions: float) -> 
 
 def test_the_size_of_mobilenet_is_the_published_one() -> None:
     model = architectures.build("mobilenetv1", channels=3, classes=1000)
-    assert architectures.parameter_count(model) / 1e6 == pytest.approx(4.2, abs=0.05), "Howard et al., table 9"
+    assert architectures.parameter_count(model) / 1e6 == pytest.approx(4.2, abs=0.05), "Howard et al., table 8"
 
 
 @pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())

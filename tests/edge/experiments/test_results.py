@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge.experiments.publish import lines_of_table, publish, rows_of
-from edge.experiments.summary import PANELS, ROOT, picture, summarise, summary_table
-from edge.experiments.tables import with_table
+from edge.experiments.summary import PANELS, picture, summarise, summary_table
+from edge.experiments.tables import ROOT, with_table
 from edge.leaderboard.rows import read_rows
 from edge.sweep.grid import read_sweep
 from shared.errors import InvalidConfig
