@@ -1,6 +1,6 @@
 """Step 1, deprivatization: a GAN on the edge learns to emulate the inverse of the teacher's mapping.
 
-Paper: section 3.2, equations of L_D, L_G, L_IM and L_dp = L_G + L_D + alpha L_IM. The latent is as wide as the
+Paper, deprivatization: L_D, L_G, L_IM and L_dp = L_G + L_D + alpha L_IM. The latent is as wide as the
 teacher's logits, z ~ N(0, I_K), so that later both models' logits can be fed to the generator. Only images that the
 generator made ever leave the device.
 

@@ -1,6 +1,6 @@
 """Step 2, distillation: the student's logits are aligned with the teacher's by aligning the images made of both.
 
-Paper: section 3.3, L_Dt = || G(S(x')/tau) - G(T(x')/tau) ||_1 + beta KL_tau(T(x') || S(x')), with G frozen and
+Paper, distillation: L_Dt = || G(S(x')/tau) - G(T(x')/tau) ||_1 + beta KL_tau(T(x') || S(x')), with G frozen and
 grafted behind both models and x' = G(z). The official code asks about a fresh batch at every step; here a *pool* of
 images is asked about once, stored, and learnt from for many epochs, through label-preserving shifts. G(T(x')/tau) is
 computed once per stored pair. A part of the pool is held out: agreement with those answers selects the student among

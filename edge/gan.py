@@ -1,4 +1,4 @@
-"""The two networks of step 1: a DCGAN whose latent space is the teacher's logit space (paper, section 3.2).
+"""The two networks of step 1: a DCGAN whose latent space is the teacher's logit space (paper, deprivatization).
 
 The generator has the official one's layers, and more of them for larger images; the discriminator is smaller in depth
 at small sizes and spectrally normalised (Miyato et al., ICLR 2018) in place of batch norm and dropout, because a few
