@@ -1,4 +1,4 @@
-"""What the teacher's answers mean to the two steps, for every response policy (soft ones as in the paper; top-1 is ours).
+"""What the teacher's answers mean to the two steps, for every response policy: soft as in the paper, and top-1.
 
 Shapes: N answers, B batch, K classes = latent dimension.
 """

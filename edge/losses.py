@@ -29,7 +29,11 @@ def image_loss(student_BCHW: torch.Tensor, teacher_BCHW: torch.Tensor) -> torch.
 
 
 def kl_loss(student_BK: torch.Tensor, teacher_BK: torch.Tensor, temperature: float) -> torch.Tensor:
-    """tau^2 KL(softmax(T/tau) || softmax(S/tau)); tau^2 keeps the gradient's size when tau changes (Hinton)."""
+    """tau^2 KL(softmax(T/tau) || softmax(S/tau)).
+
+    tau^2 keeps the gradient's size when tau changes (Hinton et al. 2015); the paper's formula does not tell, and the
+    official code has tau^1.
+    """
     student = F.log_softmax(student_BK / temperature, dim=1)
     teacher = F.log_softmax(teacher_BK / temperature, dim=1)
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
