@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from urllib.request import build_opener, install_opener
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(variable, "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "")
+    install_opener(build_opener())  # urllib keeps the one that it made first, with the proxies of that moment
 
 
 def assert_two_loads_are_alike(name: str, root: Path) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.request import ProxyHandler, build_opener, install_opener
 
 import numpy as np
 import pytest
@@ -81,6 +82,7 @@ def test_an_archive_is_unpacked_whole_or_not_at_all(tmp_path: Path) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "some"), "gztar", made.parent, made.name))
     md5 = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
     folder = tmp_path / "root" / "some-batches"
+    install_opener(build_opener(ProxyHandler({})))
     with files_served(tmp_path) as url:
         for wanted, checked in ((folder, "0" * 32), (folder.with_name("others"), md5)):
             with pytest.raises((OSError, RuntimeError)):
