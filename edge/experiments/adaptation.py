@@ -23,7 +23,7 @@ from edge.adaptation import LARGEST_BATCH, STREAM_BATCH, adapt, predict_adapting
 from edge.adapted_student import run_images
 from edge.distillation import predict
 from edge.evaluation import answers_to, judged, labelled_images
-from edge.experiments.tables import header, spread
+from edge.experiments.tables import header, line, spread
 from edge.run_folder import RunFolder
 from edge.training import Watcher
 from shared import command_line
@@ -95,7 +95,7 @@ def adaptation(
         changes = [100 * (row["accuracy"] - rows["none"]["accuracy"]) for row, rows in zip(same, by_run, strict=True)]
         near = [f"{statistics.mean(row[measure] for row in same):.4f}" for measure in measures]
         cells = [name, spread(accuracies), spread(changes), *near, *(f"{accuracy:.2f}%" for accuracy in accuracies)]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(line(cells))
     print("\n".join(lines))  # noqa: T201 - the product of this command
 
 

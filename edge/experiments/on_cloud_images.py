@@ -7,7 +7,6 @@ The teacher has learnt from these images, the students have not; no device has t
 """
 
 import json
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +16,6 @@ import typer
 
 from edge.distillation import predict
 from edge.run_folder import RunFolder
-from edge.sweep.grid import Cell
 from edge.sweep.results import Rows
 from shared import command_line, datasets, metrics
 from shared.checkpoints import write_atomically
@@ -33,10 +31,10 @@ def on_cloud_images(
     """Write the sweep's rows with each student's accuracy on the cloud's images in the place of the test images'."""
     cloud_of = cache(lambda dataset: datasets.load(dataset, data_root).cloud)
     lines = []
-    for row in Rows(sweep).read().values():
+    for name, row in Rows(sweep).read().items():
         if row["status"] == "ok":
-            cell, cloud = Cell(**{field.name: row[field.name] for field in fields(Cell)}), cloud_of(row["dataset"])
-            _, student = RunFolder(sweep / cell.name).load_student()
+            cloud = cloud_of(row["dataset"])
+            _, student = RunFolder(sweep / name).load_student()
             accuracy = metrics.accuracy(predict(student, cloud.images), torch.from_numpy(cloud.labels))
             measured = dict.fromkeys(OF_TEST_IMAGES) | {"accuracy": accuracy, "test_images": len(cloud.images)}
             lines.append(json.dumps(row | measured) + "\n")

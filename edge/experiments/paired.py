@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edge.experiments.tables import header, spread
+from edge.experiments.tables import header, line, spread
 from edge.leaderboard.differences import difference
 from edge.leaderboard.rows import Row, check_known, check_one_recipe, read_rows
 from shared import command_line
@@ -88,7 +88,7 @@ def budgets_table(rows: Sequence[Row]) -> list[str]:
     for response, method in sorted(cells, key=rank):
         found = [cells[response, method].get(budget, []) for budget in reversed(budgets)]
         told = [spread(cell) + (f" (n {len(cell)})" if 0 < len(cell) < most else "") for cell in found]
-        lines.append(f"| {' | '.join([response, method, sends[method], *told])} |")
+        lines.append(line([response, method, sends[method], *told]))
     return lines
 
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from edge.experiments.paired import check_comparable
-from edge.experiments.tables import ROOT, header, spread, with_table
+from edge.experiments.tables import ROOT, header, line, spread, with_table
 from edge.leaderboard.curves import mean
 from edge.leaderboard.rows import Row, read_rows
 from edge.report.charts import COLOURS, INK, STYLE
@@ -89,7 +89,7 @@ def summary_table(results: Path) -> list[str]:
     for entry in ENTRIES:
         rows = rows_in(results, entry.results)
         cells = [spread(accuracies(rows, method, response, entry.budget)) for response, method in columns]
-        lines.append(f"| {' | '.join([entry.label, f'{teacher(rows):.2f}', f'{entry.budget:,}', *cells])} |")
+        lines.append(line([entry.label, f"{teacher(rows):.2f}", f"{entry.budget:,}", *cells]))
     return lines
 
 

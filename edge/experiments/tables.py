@@ -16,7 +16,12 @@ ROOT = Path(__file__).parent.parent.parent
 
 def header(columns: Sequence[str]) -> list[str]:
     """The first two lines of a table."""
-    return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    return [line(columns), "|---" * len(columns) + "|"]
+
+
+def line(cells: Sequence[str]) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def spread(values: Sequence[float]) -> str:
