@@ -6,7 +6,7 @@ An import of torch and of the web framework takes seconds, and the suite starts 
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
@@ -28,14 +28,20 @@ context.set_forkserver_preload([__name__, *IMPORTED])
 
 
 class Forked:
-    """`main()` with these arguments and our environment, to be used like a `subprocess.Popen` with pipes and text."""
+    """`main()` with these arguments, to be used like a `subprocess.Popen` with pipes and text.
 
-    def __init__(self, main: Callable[[], None], *arguments: str) -> None:
+    Args:
+        main: the program, as an entry point names it.
+        arguments: of its command line.
+        env: its environment; by default ours.
+    """
+
+    def __init__(self, main: Callable[[], None], *arguments: str, env: Mapping[str, str] | None = None) -> None:
         (out, to_out), (err, to_err) = os.pipe(), os.pipe()
         self.stdout, self.stderr = os.fdopen(out), os.fdopen(err)
         with Connection(to_out, readable=False) as out_end, Connection(to_err, readable=False) as err_end:
             ends = out_end, err_end
-            self._process = context.Process(target=_run, args=(main, arguments, dict(os.environ), *ends))
+            self._process = context.Process(target=_run, args=(main, arguments, dict(env or os.environ), *ends))
             self._process.start()
 
     @property

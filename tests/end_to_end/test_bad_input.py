@@ -1,8 +1,6 @@
 """Every bad input: one clear line on stderr, the documented exit code, no traceback, no folder left behind."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +12,14 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from edge.cli import app
+from edge.cli import app, main
 from edge.run_folder import RunFolder
 from shared import architectures, checkpoints, errors
 from shared.checkpoints import Card
 from shared.errors import MekdError
 from tests.conftest import LiveServer
 from tests.edge.small import small_config
+from tests.forked import Forked
 
 NOBODY = "http://127.0.0.1:1"
 
@@ -251,11 +250,9 @@ def test_the_program_itself_says_it_and_ends_with_the_documented_code(
 ) -> None:
     error, way_out = next((error, way_out) for made, error, way_out in CASES if made is make)
     arguments, key = make(case)
-    command = [sys.executable, "-m", "edge", *map(str, arguments)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("MEKD_")}
-    ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=env | ({"MEKD_API_KEY": key} if key else {})
-    )
-    assert (ended.returncode, ended.stdout) == (error.exit_code, "")
-    assert ended.stderr.startswith("Error: ") and way_out in ended.stderr
-    assert ended.stderr.count("\n") == 1 and "Traceback" not in ended.stderr
+    program = Forked(main, *map(str, arguments), env=env | ({"MEKD_API_KEY": key} if key else {}))
+    out, err = program.communicate(120)
+    assert (program.returncode, out) == (error.exit_code, "")
+    assert err.startswith("Error: ") and way_out in err
+    assert err.count("\n") == 1 and "Traceback" not in err

@@ -13,8 +13,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from graphlib import TopologicalSorter
+from importlib.metadata import entry_points
 from pathlib import Path
 
+from tests.forked import Forked
 from tests.test_deployment import SERVICES, conditions, healthcheck, image, mounts, side_of
 
 START_SECONDS, TASK_SECONDS = 60, 120
@@ -58,35 +60,32 @@ class Machine:
 
     def _run(self, name: str) -> str:
         """Run a task to its end."""
-        ended = subprocess.run(
-            self._command(name), env=self._environment(name), capture_output=True, text=True, timeout=TASK_SECONDS
-        )
-        assert ended.returncode == 0, f"{name}: {ended.stdout}{ended.stderr}"
-        return ended.stdout + ended.stderr
+        process = self._started(name)
+        out, err = process.communicate(TASK_SECONDS)
+        assert process.returncode == 0, f"{name}: {out}{err}"
+        return out + err
 
     @contextmanager
     def _running(self, name: str) -> Iterator[str]:
         """A service whose image's health check is content, and its URL; at the end it has to leave on SIGTERM."""
-        with (self._root / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                self._command(name), env=self._environment(name), stdout=subprocess.PIPE, stderr=log, text=True
-            )
+        process = self._started(name)
         try:
-            assert process.stdout is not None
             url = process.stdout.readline().strip()
             check = [word.replace("http://127.0.0.1:8000", url) for word in healthcheck(side_of(name))]
             subprocess.run([sys.executable, *check[1:]], check=True, timeout=START_SECONDS)
             yield url
             process.send_signal(signal.SIGTERM)
-            assert process.wait(START_SECONDS) == 0
+            process.communicate(START_SECONDS)
+            assert process.returncode == 0
         finally:
             process.kill()
             process.communicate()
 
-    def _command(self, name: str) -> list[str]:
+    def _started(self, name: str) -> Forked:
         (program,) = json.loads(image(side_of(name))["ENTRYPOINT"])
-        here = [self._here(name, word) for word in SERVICES[name]["command"]]
-        return [str(Path(sys.executable).with_name(program)), *here, *self._appended.get(name, [])]
+        (script,) = entry_points(group="console_scripts", name=program)
+        arguments = [self._here(name, word) for word in SERVICES[name]["command"]]
+        return Forked(script.load(), *arguments, *self._appended.get(name, []), env=self._environment(name))
 
     def _environment(self, name: str) -> dict[str, str]:
         """This process' environment without any setting of ours, and the service's own."""

@@ -1,6 +1,5 @@
 """Real server processes."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +13,12 @@ from tests.forked import Forked
 MEKD_SERVER = (sys.executable, "-m", "server")
 
 
-def run_cli(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [*MEKD_SERVER, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=120)
+def run_cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The program's end with these arguments, in a process that is forked from a warm one."""
+    process = Forked(main, *map(str, arguments))
+    out, err = process.communicate(120)
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
 @contextmanager

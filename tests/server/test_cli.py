@@ -18,7 +18,7 @@ from shared import architectures, checkpoints
 from shared.codec import encode_request
 from shared.errors import InvalidConfig
 from tests.server.asking import INFER, some_images
-from tests.server.processes import run_cli, served
+from tests.server.processes import run_cli, served_at_once
 
 runner = CliRunner()
 
@@ -159,12 +159,12 @@ def test_a_taken_port_is_said(teacher: Path, ledger: Path) -> None:
 def test_a_served_teacher_answers_logs_no_secrets_and_ends_on_sigterm(teacher: Path, ledger: Path) -> None:
     key = create(ledger)[0].strip()
     message = encode_request(some_images(4), "logits")
-    with served("--teacher", teacher, "--ledger", ledger) as (process, url):
+    with served_at_once("--teacher", teacher, "--ledger", ledger) as (process, url):
         assert httpx.get(url + "/readyz").status_code == 200
         headers = {**message.headers, "Authorization": f"Bearer {key}"}
         response = httpx.post(url + INFER, content=message.body, headers=headers, timeout=30)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(30)
     assert response.status_code == 200
     assert (process.returncode, out) == (0, "")
     assert accounts(ledger)["edge-1"].spent == 4
