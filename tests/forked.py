@@ -19,6 +19,7 @@ IMPORTED = (
     "server.serving",
     "server.cli",
     "tests.server.ledger.linear_server",
+    "sklearn.datasets",
     "torch._dynamo",
 )
 """What the commands import when they are called, and torch when it optimises."""

@@ -67,10 +67,11 @@ class CountingTransport(httpx.HTTPTransport):
     """
 
     def __init__(self, *, keepalive_expiry: float, backend: httpcore.NetworkBackend | None = None) -> None:
-        super().__init__()
+        trusted = httpx.create_ssl_context()
+        super().__init__(verify=trusted)
         self._pool.close()
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=trusted,
             keepalive_expiry=keepalive_expiry,
             network_backend=_CountingBackend(backend or httpcore.SyncBackend()),
         )

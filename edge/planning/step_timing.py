@@ -4,6 +4,7 @@ Nothing is asked. A busy machine makes everything look slower, and a run on it i
 """
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from edge.transfer_set.journal import Images, TransferSet
 from shared.protocol import LABEL
 
 WARM_UP, FEWEST, SECONDS = 2, 5, 0.3
-"""Calls that are not timed; calls that are, at least, and for how long."""
+"""Calls that are not timed; calls that are, at least, and for how long, unless a whole run makes fewer."""
 SAMPLE = 64
 """Images of which some thousands are judged."""
 
@@ -55,20 +56,23 @@ def time_steps(config: Config, local: LocalImages, output: str, held_out: int) -
 
     if config.method == OFFICIAL:
         return _official_times(config, local, lambda stage, images: answered(images))
+    step_1, step_2 = config.deprivatization, config.distillation
     generator: Generator | None = None
     early = late = generation = 0.0
     images = local.images[:SAMPLE]
     if config.has_step_1:
         few = config.model_copy(update={"budget": SAMPLE})
         emulation = Emulation(local, lambda stage, images: answered(images), few)
-        early = _seconds(emulation.step, itertools.repeat(-1))  # a round of questions begins at its step, not before
-        late = _seconds(emulation.step, itertools.repeat(config.deprivatization.steps))
+        # A round of questions begins at its step, not before.
+        early = _seconds(emulation.step, itertools.repeat(-1), step_1.steps)
+        late = _seconds(emulation.step, itertools.repeat(step_1.steps), step_1.steps)
         generator = emulation.average.model
         z_NK = torch.randn(SAMPLE, local.classes, device=emulation.device)
         images = generate(generator, z_NK)
-        generation = _seconds(lambda _: generate(emulation.average.model, z_NK), itertools.repeat(0)) / SAMPLE
+        samples = math.ceil(config.budget / SAMPLE)
+        generation = _seconds(lambda _: generate(generator, z_NK), itertools.repeat(0), samples) / SAMPLE
 
-    endless = config.distillation.model_copy(update={"evaluate_every": 2**62, "steps": 2**62})
+    endless = step_2.model_copy(update={"evaluate_every": 2**62, "steps": 2**62})
     aligning = config.model_copy(update={"distillation": endless})
     alignment = Alignment(
         answered(images),
@@ -79,29 +83,33 @@ def time_steps(config: Config, local: LocalImages, output: str, held_out: int) -
         private=local.images,
         make_term=method_of(config).answer_term,
     )
-    early_student = distillation = _seconds(alignment.step, itertools.count())  # long before the consistency term
+    # Long before the consistency term.
+    early_student = distillation = _seconds(alignment.step, itertools.count(), step_2.steps)
     if alignment.consistency is not None:
-        later = _seconds(alignment.step, itertools.count(2**61))
+        later = _seconds(alignment.step, itertools.count(2**61), step_2.steps)
         distillation += (1 - CONSISTENT_FROM) * (later - distillation)
     judged = np.zeros((held_out, *local.image_shape), np.uint8)
-    selection = _seconds(lambda _: predict(alignment.student, judged), itertools.repeat(0))
+    looks = math.ceil(step_2.steps / step_2.evaluate_every)
+    selection = _seconds(lambda _: predict(alignment.student, judged), itertools.repeat(0), looks)
     return StepTimes(early, late, generation, early_student, distillation, selection)
 
 
 def _official_times(config: Config, local: LocalImages, ask: Ask) -> StepTimes:
     """Its steps make the images that they ask about, and nothing is held out."""
     emulation = OfficialEmulation(local, ask, config)
-    step_1 = _seconds(emulation.step, itertools.repeat(0))
+    step_1 = _seconds(emulation.step, itertools.repeat(0), config.deprivatization.steps)
     alignment = OfficialAlignment(emulation.generator, ask, config, channels=local.image_shape[0])
-    return StepTimes(step_1, step_1, 0.0, 0.0, _seconds(alignment.step, itertools.repeat(0)), 0.0)
+    batches = math.ceil(config.budget / config.distillation.batch)
+    step_2 = _seconds(alignment.step, itertools.repeat(0), batches)
+    return StepTimes(step_1, step_1, 0.0, 0.0, step_2, 0.0)
 
 
-def _seconds(work: Callable[[int], object], places: Iterator[int]) -> float:
-    """The mean of some calls of `work`, slow ones included, after a few that warm it up."""
+def _seconds(work: Callable[[int], object], places: Iterator[int], most: int) -> float:
+    """The mean of some calls of `work`, slow ones included, after a few that warm it up; a run makes `most`."""
     for _ in range(WARM_UP):
         work(next(places))
     calls, started = 0, time.perf_counter()
-    while calls < FEWEST or time.perf_counter() - started < SECONDS:
+    while calls < FEWEST or (calls < most and time.perf_counter() - started < SECONDS):
         work(next(places))
         calls += 1
     return (time.perf_counter() - started) / calls

@@ -132,7 +132,7 @@ def serving(signature: Signature) -> Iterator[str]:
 def met(
     signature: Signature, name: str = "digits", output: str | None = "scores=logits", pixel_range: str | None = None
 ) -> Iterator[tuple[TensorFlowServing, ModelMetadata]]:
-    with serving(signature) as url, Exchange(url, SecretStr("k"), patience=1, sleep=lambda _: None) as exchange:
+    with serving(signature) as url, Exchange(url, SecretStr("k"), sleep=lambda _: None) as exchange:
         teacher = TensorFlowServing(exchange, ServedModel.told(name, output, pixel_range))
         yield teacher, teacher.metadata()
 
