@@ -174,7 +174,7 @@ def judge() -> KNeighborsClassifier:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_generator_makes_every_class(judge: KNeighborsClassifier, seed: int) -> None:
-    changes = {"steps": 400, "batch": 32, "width": 32, "im_weight": 0.0}
+    changes = {"steps": 250, "batch": 32, "width": 24, "im_weight": 0.0}
     generator, _ = deprivatize(digits(), Projection(), small_config(seed=seed, deprivatization=changes))
     images = generate(generator, torch.randn(1000, K, generator=rng(0, "judged")))
     by_class = np.bincount(judge.predict(images.reshape(-1, 64)), minlength=K)
