@@ -90,8 +90,8 @@ class Distillation(Section):
     consistency_weight: float = Field(default=1.0, ge=0)
     """Weight of the term that learns from the private images on the device; 0 switches it off."""
     consistency_threshold: float = Field(default=0.9, gt=0, le=1)
-    """How sure the averaged student has to be of a private image, as a probability. Labels smoothed by s make a
-    student 1 - s + s/K sure at most: 0.91 of 10 classes, and 0.901 of 100, where hardly an image passes 0.9."""
+    """How sure the averaged student has to be of a private image: its probability as a share of 1 or, with smoothed
+    labels, of the 1 - s + s / K that they teach."""
     consistency_tilt: float = Field(default=30.0, ge=0, le=90)
     """As `tilt`, of the changed copy of a private image. It may be more, because a copy of an asked image has to keep
     the teacher's whole answer, and this one only the class."""

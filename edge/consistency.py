@@ -3,7 +3,11 @@
 An averaged student (mean teacher, Tarvainen and Valpola, NeurIPS 2017) looks at a private image; where it is sure of
 a class, the student has to find that class in a changed copy (FixMatch, Sohn et al., NeurIPS 2020):
 
-    L_C = mean( [max_k p_k >= threshold] * -log softmax(S(changed x))_c ),   p = softmax(average(x)), c = argmax p
+    L_C = mean( [max_k p_k >= threshold * surest] * -log softmax(S(changed x))_c ),
+    p = softmax(average(x)), c = argmax p
+
+`surest` is what the answers let a student be: smoothed labels teach 1 - s + s / K and no more, 0.91 of 10 classes
+with s = 0.1, so that a threshold of 0.9 would let hardly an image pass.
 
 The paid images are generated, and the images that a student will meet are real: the private ones are the only real
 ones at hand. Nothing is asked and nothing leaves the device. As in FixMatch the copy may be changed strongly
@@ -28,10 +32,10 @@ from shared.recorded import Recorded
 class ConsistencyTerm:
     """Draws private images, and judges the student's logits to changed copies of them."""
 
-    def __init__(self, student: nn.Module, private: Images, config: Distillation) -> None:
+    def __init__(self, student: nn.Module, private: Images, config: Distillation, surest: float) -> None:
         self.average = AverageStudent(student, config.average)
         self.passes = Recorded(self.average.model)
-        self.threshold = config.consistency_threshold
+        self.threshold = config.consistency_threshold * surest
         self.private_NCHW = torch.from_numpy(private).to(compute.device())
         self.probability_BK = torch.empty(0)
 

@@ -25,7 +25,7 @@ from edge.config import Config
 from edge.consistency import ConsistencyTerm
 from edge.deprivatization import Ask, descend, generate
 from edge.gan import Generator
-from edge.losses import image_loss, kl_loss, label_loss
+from edge.losses import image_loss, kl_loss, label_loss, surest_label
 from edge.optimizers import optimizer
 from edge.training import Curves, Training, Watcher
 from edge.transfer_set.journal import Images, TransferSet
@@ -148,7 +148,8 @@ class Alignment:
         self.consistency: ConsistencyTerm | None = None
         if self.config.consistency_weight > 0:
             assert private is not None, "the consistency term needs the device's images"
-            self.consistency = ConsistencyTerm(self.student, private, self.config)
+            surest = surest_label(classes, self.config.label_smoothing) if self.output == LABEL else 1.0
+            self.consistency = ConsistencyTerm(self.student, private, self.config, surest)
         self.optimizer, self.schedule = optimizer(self.student, self.config)
 
     def parts(self) -> dict[str, Stateful]:

@@ -42,3 +42,8 @@ def kl_loss(student_BK: torch.Tensor, teacher_BK: torch.Tensor, temperature: flo
 def label_loss(student_BK: torch.Tensor, label_B: torch.Tensor, smoothing: float) -> torch.Tensor:
     """Cross-entropy with the teacher's top-1, the KL term's place when there are no soft answers."""
     return F.cross_entropy(student_BK, label_B, label_smoothing=smoothing)
+
+
+def surest_label(classes: int, smoothing: float) -> float:
+    """The probability of its class that `label_loss` teaches, where it has its minimum: 1 - s + s / K."""
+    return 1 - smoothing + smoothing / classes

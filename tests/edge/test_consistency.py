@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+from edge.config import Distillation
 from edge.consistency import AverageStudent, ConsistencyTerm, consistency_loss
 from edge.distillation import STAGE, distill
+from edge.losses import surest_label
 from edge.training import Curves, Watcher
 from edge.transfer_set.journal import Images
 from shared.augmentation import Augmentation
@@ -45,6 +47,19 @@ def test_only_images_of_which_the_average_is_sure_count_and_the_mean_is_over_all
     loss = consistency_loss(torch.tensor(logits), torch.tensor(sure), 0.9)
     assert loss.item() == pytest.approx(expected)
     assert consistency_loss(torch.tensor(logits), torch.tensor(sure), 0.96).item() == 0
+
+
+def test_how_sure_is_measured_by_what_the_answers_let_a_student_be() -> None:
+    student = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    nn.init.zeros_(student[1].weight)  # type: ignore[arg-type]
+    with torch.no_grad():
+        student[1].bias.copy_(torch.tensor([0.85, 0.1, 0.05]).log())  # type: ignore[operator]
+    config, losses = Distillation(consistency_threshold=0.9), []
+    for surest in (1.0, surest_label(3, 0.1)):  # 0.85 is above 0.9 of the latter alone
+        term = ConsistencyTerm(student, PRIVATE, config, surest)
+        term.draw(4, torch.Generator().manual_seed(0))
+        losses.append(term(torch.zeros(4, 3)).item())
+    assert losses == [0, pytest.approx(math.log(3))]
 
 
 def test_its_gradient_is_that_of_finite_differences() -> None:
@@ -83,7 +98,7 @@ def test_the_average_judges_the_images_as_they_are_and_the_student_changed_ones(
 
     dark, bright = np.zeros((1, 1, 8, 8), np.uint8), np.full((1, 1, 8, 8), 255, np.uint8)
     config = small_config().distillation
-    term = ConsistencyTerm(Brightness(), np.concatenate([dark, bright]), config)
+    term = ConsistencyTerm(Brightness(), np.concatenate([dark, bright]), config, 1.0)
     x_BCHW = term.draw(20, torch.Generator().manual_seed(0))
     is_bright_B = x_BCHW.amax((1, 2, 3)) > 0
     assert set(is_bright_B.tolist()) == {True, False}

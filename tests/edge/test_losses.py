@@ -16,6 +16,7 @@ from edge.losses import (
     information_maximisation_loss,
     kl_loss,
     label_loss,
+    surest_label,
 )
 
 
@@ -90,6 +91,16 @@ def test_the_label_loss_is_cross_entropy_against_a_smoothed_label() -> None:
     label = torch.tensor([1])
     assert label_loss(torch.tensor([logits]), label, smoothing).item() == pytest.approx(expected)
     assert label_loss(torch.tensor([logits]), label, 0.0).item() == pytest.approx(-math.log(softmax(logits)[1]))
+
+
+@pytest.mark.parametrize(("classes", "smoothing", "surest"), [(10, 0.1, 0.91), (100, 0.1, 0.901), (4, 0.0, 1.0)])
+def test_smoothed_labels_teach_no_more_than_the_surest_label(classes: int, smoothing: float, surest: float) -> None:
+    assert surest_label(classes, smoothing) == pytest.approx(surest)
+    probability = torch.full((1, classes), max(1 - surest, 1e-30) / (classes - 1), dtype=torch.float64)
+    probability[0, 0] = surest
+    logits = probability.log().requires_grad_()
+    label_loss(logits, torch.tensor([0]), smoothing).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None and logits.grad.abs().max() < 1e-6
 
 
 @pytest.mark.parametrize(
