@@ -51,6 +51,8 @@ class Method:
     """Whether every question is another private image, so that they may run out."""
     changes_images: bool = False
     """Whether it asks about changed images, so that its questions depend on how they may be changed."""
+    learns_first_round: bool = False
+    """Whether the student learns answers to the first round alone, and the others only help to make them."""
     replayed: bool = True
     """Whether other weights, students or prefixes of the budget can learn from its stored answers alone."""
 
@@ -120,6 +122,7 @@ METHODS = {
         lambda config, queries, images, classes: db3kd.sizes(queries, images, classes),
         responses=(TOP1,),
         why="it makes its soft labels of classes, and soft answers tell more than they do",
+        learns_first_round=True,
         replayed=False,
     ),
     "noise": Method(Sends.NOISE, "noise", noise.fill_pool, _in_one),

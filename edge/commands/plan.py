@@ -72,7 +72,7 @@ def plan(
         metadata, usage = teacher.metadata(), teacher.usage()
         local = local_images(config, data_root, metadata)
         planned = make_plan(config, metadata, usage, local)
-        times = time_steps(config, local, planned.output, held_out(config)) if timing else None
+        times = time_steps(config, local, planned.output, held_out(config, local)) if timing else None
         terms = Terms(teacher, metadata, usage, chosen_link, real_time=True, price_per_1000=price_per_1000)
         prediction = predict(config, planned, local, terms, times)
     results = prediction.model_dump() | {"key": usage.model_dump() if usage else None}

@@ -126,7 +126,7 @@ def predict(config: Config, plan: Plan, local: LocalImages, terms: Terms, times:
     legs = zip(STAGES, (_step_1(config, plan, times), _step_2(config, plan, local, times)), strict=True)
     return Prediction(
         stages={stage: course.through(stage_legs, timed=times is not None) for stage, stage_legs in legs},
-        held_out=held_out(config),
+        held_out=held_out(config, local),
         link=terms.link.name if terms.link else None,
         price_per_1000=terms.price_per_1000,
     )
@@ -147,17 +147,20 @@ def first_prediction(
     """
     if (then := journal.notes().get(NOTE)) is not None:
         return dict(then)
-    times = time_steps(config, local, plan.output, held_out(config)) if timing else None
+    times = time_steps(config, local, plan.output, held_out(config, local)) if timing else None
     now = predict(config, plan, local, terms, times).model_dump()
     journal.note(NOTE, now)
     return now
 
 
-def held_out(config: Config) -> int:
+def held_out(config: Config, local: LocalImages) -> int:
     """Answers that will select the student."""
     if config.method == OFFICIAL:
         return 0
-    return len(split(config.budget, config.distillation.held_out, config.seed)[1])
+    method, pairs = method_of(config), config.budget
+    if method.learns_first_round:
+        pairs = method.rounds(config, config.budget, len(local.images), local.classes)[0]
+    return len(split(pairs, config.distillation.held_out, config.seed)[1])
 
 
 def request_sizes(plan: Plan, image_shape: tuple[int, int, int], queries: int) -> Iterator[int]:
@@ -193,18 +196,18 @@ def _step_2(config: Config, plan: Plan, local: LocalImages, times: StepTimes | N
     training = step.steps * times.distillation + looks * times.selection
     return [
         (first * times.generation, first),
-        *((_choosing(size, config, times), size) for size in later),
+        *((_choosing(size, config, local, times), size) for size in later),
         (grafted + training, 0),
     ]
 
 
-def _choosing(queries: int, config: Config, times: StepTimes) -> float:
+def _choosing(queries: int, config: Config, local: LocalImages, times: StepTimes) -> float:
     """Seconds to find out which `queries` to ask in a later round; a rival's own learning is not foreseen."""
     if config.method == MEKD:  # only the answers will tell whether a class is short, and seldom one is
         return queries * times.generation
     share = method_of(config).early_share
     early = early_config(config, share).distillation.steps * times.early_student if share > 0 else 0.0
-    return early + CANDIDATES * queries * (times.generation + times.selection / max(1, held_out(config)))
+    return early + CANDIDATES * queries * (times.generation + times.selection / max(1, held_out(config, local)))
 
 
 @dataclass

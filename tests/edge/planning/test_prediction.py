@@ -20,7 +20,8 @@ from edge.planning.plan import Plan, make_plan
 from edge.planning.prediction import Prediction, Terms, predict, request_sizes
 from edge.planning.rehearsal import answer, refusal, rehearse
 from edge.planning.step_timing import StepTimes, time_steps
-from edge.presets import paper, pool
+from edge.presets import PRESETS, paper, pool
+from edge.rivals import db3kd
 from edge.run import run
 from edge.training import Watcher
 from server.rate_limit import _Window
@@ -139,6 +140,12 @@ def test_stages_add_up_to_the_budget_and_to_the_total() -> None:
     for name in ("bytes_up", "bytes_down", "bytes_down_slack", "rate_seconds", "link_seconds"):
         assert getattr(total, name) == getattr(step_1, name) + getattr(step_2, name)
     assert prediction.model_dump()["total"] == total.model_dump()
+
+
+def test_of_walks_that_only_help_to_make_answers_none_is_held_out() -> None:
+    config = PRESETS["db3kd"](small_config(budget=400, response="top1"))
+    labelled, *walks = db3kd.sizes(400, len(digits().images), digits().classes)
+    assert sum(walks) > 100 and predicted(config, usage()).held_out == round(0.1 * labelled)
 
 
 def test_a_rate_below_the_budget_takes_minutes_and_sends_requests_twice() -> None:
