@@ -47,8 +47,8 @@ class Method:
     responses: tuple[str, ...] = (SOFT, TOP1)
     why: str = ""
     """Why other responses are refused."""
-    each_once: bool = False
-    """Whether every question is another private image, so that they may run out."""
+    most: Callable[[int], int] | None = None
+    """Private images -> questions that can be made of them, where they may run out."""
     changes_images: bool = False
     """Whether it asks about changed images, so that its questions depend on how they may be changed."""
     learns_first_round: bool = False
@@ -87,7 +87,7 @@ def _on_private_images(
 ) -> Method:
     """A method that differs from KD in what it learns from the answers."""
     return Method(
-        Sends.REAL, PRIVATE, kd.fill_pool, _in_one, answer_term=term, responses=responses, why=why, each_once=True
+        Sends.REAL, PRIVATE, kd.fill_pool, _in_one, answer_term=term, responses=responses, why=why, most=kd.most
     )
 
 
@@ -107,6 +107,7 @@ METHODS = {
         am.fill_pool,
         lambda config, queries, images, classes: am.sizes(queries, images),
         early_share=am.EARLY_SHARE,
+        most=am.most,
     ),
     "dafl-proxy": Method(
         Sends.SYNTHETIC,
@@ -163,10 +164,14 @@ def check_consent(config: Config, *, granted: bool) -> None:
 
 
 def check_images(config: Config, local: LocalImages) -> None:
-    """Refuse more questions than there are private images, where each is asked about once.
+    """Refuse more questions than can be made of the private images.
 
     Raises:
         InvalidConfig: names both numbers.
     """
-    if method_of(config).each_once:
-        kd.check_enough(local, config.budget, config.method)
+    questions = method_of(config).most
+    if questions is not None and config.budget > (most := questions(len(local.images))):
+        raise InvalidConfig(
+            f"Of {len(local.images):,} private images method '{config.method}' can make {most:,} questions, each of "
+            f"them once, and {config.budget:,} are planned. Use --budget {most} or less."
+        )

@@ -37,6 +37,11 @@ def sizes(queries: int, images: int) -> list[int]:
     return [real, *evenly(queries - real, ROUNDS)]
 
 
+def most(images: int) -> int:
+    """Questions that can be made of so many images: each, and each pair."""
+    return images + images * (images - 1) // 2
+
+
 def fill_pool(asker: Asker) -> None:
     """Ask about real images, then about mixtures."""
     local: LocalImages = asker.local
