@@ -6,8 +6,8 @@ a class, the student has to find that class in a changed copy (FixMatch, Sohn et
     L_C = mean( [max_k p_k >= threshold * surest] * -log softmax(S(changed x))_c ),
     p = softmax(average(x)), c = argmax p
 
-`surest` is what the answers let a student be: smoothed labels teach 1 - s + s / K and no more, 0.91 of 10 classes
-with s = 0.1, so that a threshold of 0.9 would let hardly an image pass.
+`surest` is what the answers let a student be: 1, or with smoothed labels the 1 - s + s / K that they teach, 0.91 of
+10 classes with s = 0.1. Measured by 1, a threshold of 0.9 would leave out images of which it is as sure as it can be.
 
 The paid images are generated, and the images that a student will meet are real: the private ones are the only real
 ones at hand. Nothing is asked and nothing leaves the device. As in FixMatch the copy may be changed strongly
