@@ -42,7 +42,9 @@ class Forked:
         self.stdout, self.stderr = os.fdopen(out), os.fdopen(err)
         with Connection(to_out, readable=False) as out_end, Connection(to_err, readable=False) as err_end:
             ends = out_end, err_end
-            self._process = context.Process(target=_run, args=(main, arguments, dict(env or os.environ), *ends))
+            self._process = context.Process(
+                target=_run, args=(main, arguments, dict(os.environ if env is None else env), *ends)
+            )
             self._process.start()
 
     @property
