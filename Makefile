@@ -9,8 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
-# Tests at once; more than two cores, because many wait for processes that they have started.
-JOBS ?= 3
+# Tests at once. On two cores a third worker costs more than it brings: each collects all tests and starts Ray anew.
+JOBS ?= 2
 # Where tests put files: in memory if there is room, because hundreds of them wait for a disk otherwise.
 TEST_FILES ?= $(or $(TMPDIR),$(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 { print "/dev/shm" }'))
 
