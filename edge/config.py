@@ -216,8 +216,8 @@ def cifar10() -> Config:
         dataset="cifar10",
         student="resnet20",
         budget=10_000,
-        deprivatization=Deprivatization(steps=20_000, width=128, average=0.999),
-        distillation=Distillation(steps=6000, batch=128, evaluate_every=500, consistency_strong=True),
+        deprivatization=Deprivatization(steps=24_000, width=128, average=0.999),
+        distillation=Distillation(steps=12_000, batch=128, evaluate_every=500, consistency_strong=True),
     )
 
 
