@@ -97,7 +97,7 @@ def train(
     images_NCHW = torch.from_numpy(dataset.cloud.images)
     labels_N = torch.from_numpy(dataset.cloud.labels)
     size, batches = _batch(dataset), _batches(dataset)
-    mixed = _mixing(dataset)
+    mixed = mixing(dataset)
     decay = PHOTOGRAPHS_WEIGHT_DECAY if dataset.name in PHOTOGRAPHS else WEIGHT_DECAY
     rate = LIGHT_LEARNING_RATE if architecture in LIGHT else PEAK_LEARNING_RATE
     optimizer = torch.optim.SGD(model.parameters(), rate, momentum=MOMENTUM, weight_decay=decay, nesterov=True)
@@ -139,6 +139,20 @@ def train(
     return model.eval()
 
 
+Mixing = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""Images [B, C, H, W] and classes [B] -> images, and classes [B] or what share each has of an image [B, K]."""
+
+
+def mixing(dataset: Dataset) -> Mixing:
+    """What becomes of a batch: of photographs every second one, as torch's global generator has it, is mixed."""
+    if dataset.name not in PHOTOGRAPHS:
+        return lambda images_BCHW, label_B: (images_BCHW, label_B)
+    from shared.vision import transforms  # takes a second, which digits do without
+
+    cut_mix: Mixing = transforms.RandomApply([transforms.CutMix(num_classes=dataset.classes)], MIXED_SHARE)
+    return cut_mix
+
+
 @torch.inference_mode()
 def test_accuracy(model: torch.nn.Module, test: Labelled) -> float:
     """Share of the test images that `model` gets right, in [0, 1]."""
@@ -146,19 +160,6 @@ def test_accuracy(model: torch.nn.Module, test: Labelled) -> float:
     batches = torch.split(torch.from_numpy(test.images), EVALUATION_BATCH)
     logits_NK = torch.cat([model(pixels.to_float(x_BCHW).to(device)).cpu() for x_BCHW in batches])
     return metrics.accuracy(logits_NK, torch.from_numpy(test.labels))
-
-
-Mixing = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-"""Images [B, C, H, W] and classes [B] -> images, and classes [B] or shares of them [B, K]."""
-
-
-def _mixing(dataset: Dataset) -> Mixing:
-    if dataset.name not in PHOTOGRAPHS:
-        return lambda images_BCHW, label_B: (images_BCHW, label_B)
-    from shared.vision import transforms  # takes a second, which digits do without
-
-    mixing: Mixing = transforms.RandomApply([transforms.CutMix(num_classes=dataset.classes)], MIXED_SHARE)
-    return mixing
 
 
 def _batch(dataset: Dataset) -> int:

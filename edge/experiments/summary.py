@@ -49,9 +49,13 @@ ENTRIES = (
     Entry("MNIST", "mnist", 10_000),
     Entry("MNIST, longer training", "mnist-100000", 100_000),
     Entry("MNIST, teacher of drawn digits", "drawn-to-mnist", 1000),
-    Entry("CIFAR-10", "cifar10", 5000),
-    Entry("CIFAR-10", "cifar10", 10_000),
-    Entry("CIFAR-10", "cifar10", 50_000),
+    Entry("CIFAR-10, teacher VGG-13", "cifar10", 1000),
+    Entry("CIFAR-10, teacher VGG-13", "cifar10", 5000),
+    Entry("CIFAR-10, teacher VGG-13", "cifar10", 10_000),
+    Entry("CIFAR-10, teacher VGG-13", "cifar10", 50_000),
+    Entry("CIFAR-10, teacher ResNet-56", "cifar10-resnet56", 5000),
+    Entry("CIFAR-10, teacher ResNet-56", "cifar10-resnet56", 10_000),
+    Entry("CIFAR-10, teacher ResNet-56", "cifar10-resnet56", 50_000),
 )
 
 
@@ -68,7 +72,7 @@ PANELS = (
     Panel("digits, 600 updates, top-1", "digits", "top1"),
     Panel("MNIST, soft answers", "mnist", "soft"),
     Panel("MNIST, top-1", "mnist", "top1"),
-    Panel("CIFAR-10, soft answers", "cifar10", "soft"),
+    Panel("CIFAR-10, VGG-13, soft answers", "cifar10", "soft"),
 )
 
 

@@ -87,6 +87,40 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(
     assert_same(resumed, undisturbed)
 
 
+def test_about_every_second_batch_of_photographs_is_mixed_and_labels_tell_the_shares_of_the_pixels(
+    few: Dataset,
+) -> None:
+    mixed = train_teacher.mixing(replace(few, name="cifar10"))
+    label_B = torch.arange(10)
+    images_BCHW = label_B.float().reshape(10, 1, 1, 1).expand(10, 3, 8, 8)  # every pixel tells its image's class
+    torch.manual_seed(1)
+    batches = [mixed(images_BCHW, label_B) for _ in range(200)]
+    untouched = [torch.equal(x_BCHW, images_BCHW) and torch.equal(y, label_B) for x_BCHW, y in batches]
+    assert 80 <= sum(untouched) <= 125, "a square of no pixels mixes nothing, too"
+    for x_BCHW, share_BK in (batch for batch, same in zip(batches, untouched, strict=True) if not same):
+        pixels_BK = torch.stack([(x_BCHW[:, 0] == k).float().mean((1, 2)) for k in range(10)], 1)
+        torch.testing.assert_close(pixels_BK, share_BK)
+    x_BCHW, y = train_teacher.mixing(few)(images_BCHW, label_B)
+    assert x_BCHW is images_BCHW and y is label_B, "digits are not"
+
+
+def test_an_interrupted_training_on_photographs_mixes_what_an_undisturbed_one_does(
+    few: Dataset, tmp_path: Path
+) -> None:
+    photographs, state = replace(few, name="cifar10"), tmp_path / "state"
+    losses = list[float]()
+    undisturbed = train_teacher.train(
+        photographs, "resnet8", epochs=6, seed=1, on_step=lambda _, loss: losses.append(loss)
+    )
+    with pytest.raises(Stopped, match="Stopped after 3 of 6 batches"):  # all 200 images make one batch
+        train_teacher.train(
+            photographs, "resnet8", epochs=6, seed=1, on_step=interrupt_at(3), state=state, save_every=0
+        )
+    torch.rand(7)  # whatever else draws in between
+    assert_same(train_teacher.train(photographs, "resnet8", epochs=6, seed=1, state=state), undisturbed)
+    assert len(losses) == train_teacher.steps_of(photographs, 6) == 6
+
+
 def test_a_state_that_is_not_due_yet_is_not_written(few: Dataset, tmp_path: Path) -> None:
     train_teacher.train(few, "resnet8", epochs=1, seed=1, state=tmp_path / "state", save_every=3600)
     assert list(tmp_path.iterdir()) == []
@@ -143,7 +177,7 @@ def test_a_training_that_was_killed_goes_on_with_the_same_command(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "images", "epochs"), [("x", 897, 40), ("x", 54_000, 3), ("x", 2_000, 18), ("cifar10", 45_000, 60)]
+    ("name", "images", "epochs"), [("x", 897, 40), ("x", 54_000, 3), ("x", 2_000, 18), ("cifar10", 45_000, 300)]
 )
 def test_the_default_number_of_epochs_follows_the_dataset(
     digits: Dataset, name: str, images: int, epochs: int
