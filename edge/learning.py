@@ -18,7 +18,7 @@ from edge.run_folder import RunFolder
 from edge.training import Curves, Watcher
 from edge.transfer_set.journal import Images, TransferSet
 from edge.transfer_set.stored_pairs import IMPORTED, Kind, StoredPairs
-from shared import architectures, checkpoints, compute
+from shared import architectures, compute, whole_files
 from shared.augmentation import Augmentation
 
 FEWEST_PAIRS = 2
@@ -67,7 +67,7 @@ def kept_student(
     """
     state = folder.state[distillation.STAGE]
     if folder.student.exists():
-        checkpoints.remove(state)  # a kill may have come between the two
+        whole_files.remove(state)  # a kill may have come between the two
         return folder.load_student()[1]
     student, curves = learn(state)
     folder.keep_curves(distillation.STAGE, curves)

@@ -32,9 +32,9 @@ from edge.transfer_set.run_pairs import import_pairs, read_pairs
 from edge.transfer_set.stored_pairs import StoredPairs
 from shared import architectures
 from shared.augmentation import Augmentation
-from shared.checkpoints import write_atomically
 from shared.errors import InvalidConfig, RunMismatch, UnknownDataset
 from shared.protocol import LABEL
+from shared.whole_files import write_atomically
 
 OURS = {"response", "budget", "student", "seed", "shift", "flip", "distillation"}
 """Fields of the config that a replay may change; the others tell how the pairs came about. The method may become one

@@ -30,7 +30,7 @@ from edge.training import Watcher
 from edge.transfer_set.journal import Journal, TransferSet
 from edge.transfer_set.run_pairs import check_kind, note_kind
 from edge.transfer_set.stored_pairs import Kind, paid_once
-from shared import checkpoints, compute
+from shared import compute, whole_files
 from shared.errors import BudgetTooSmall
 
 LEARNT_FROM = f"{distillation.STAGE}.pairs"
@@ -141,7 +141,7 @@ def _step_1(
         return None
     state = folder.state[deprivatization.STAGE]
     if folder.generator.exists():
-        checkpoints.remove(state)  # a kill may have come between the two
+        whole_files.remove(state)  # a kill may have come between the two
         return folder.load_generator().to(compute.device())
     if config.method == OFFICIAL:
         place = oracle.place(deprivatization.STAGE)
@@ -182,7 +182,7 @@ def _fill_pool(
 def _begin_anew_where_more_is_known(folder: RunFolder, journal: Journal, pairs: int) -> None:
     """Forget a student that began with fewer pairs: a raised key has paid for more since."""
     if journal.notes().get(LEARNT_FROM) != pairs:
-        checkpoints.remove(folder.state[distillation.STAGE])
+        whole_files.remove(folder.state[distillation.STAGE])
         journal.note(LEARNT_FROM, pairs)
 
 

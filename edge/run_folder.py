@@ -30,7 +30,7 @@ from edge.gan import Generator
 from edge.official.networks import OfficialGenerator
 from edge.training import Curves
 from edge.transfer_set.journal import Journal
-from shared import architectures, checkpoints
+from shared import architectures, checkpoints, whole_files
 from shared.checkpoints import Card
 from shared.errors import InvalidCheckpoint, InvalidConfig, RunMismatch
 
@@ -136,7 +136,7 @@ class RunFolder:
         ours = (self.journal.name, self.replay_file.name)
         if self.path.is_dir():
             claims = (self.config_file, self.replay_file)
-            killed = [aside for claim in claims for aside in checkpoints.left_aside(claim)]  # while they claimed it
+            killed = [aside for claim in claims for aside in whole_files.left_aside(claim)]  # while they claimed it
             foreign = any(not file.name.startswith(ours) for file in self.path.iterdir() if file not in killed)
         else:
             foreign = self.path.exists()
@@ -153,8 +153,8 @@ class RunFolder:
             return
         try:
             if replayed is not None:
-                checkpoints.write_json(self.replay_file, replayed.document())
-            checkpoints.write_json(self.config_file, config.model_dump())
+                whole_files.write_json(self.replay_file, replayed.document())
+            whole_files.write_json(self.config_file, config.model_dump())
         except OSError as error:
             raise RunMismatch(f"{self.path} cannot be written: {error.strerror}. Choose another --out.") from None
 
@@ -174,12 +174,12 @@ class RunFolder:
         checkpoints.save(
             self.generator, generator, Card(role="generator", architecture=generator.architecture, **card)
         )
-        checkpoints.remove(self.state[STEP_1])
+        whole_files.remove(self.state[STEP_1])
 
     def keep_student(self, student: nn.Module, architecture: str, card: dict[str, Any]) -> None:
         """Write step 2's result; its intermediate state is not needed any more."""
         checkpoints.save(self.student, student, Card(role="student", architecture=architecture, **card))
-        checkpoints.remove(self.state[STEP_2])
+        whole_files.remove(self.state[STEP_2])
 
     def keep_adapted_student(self, student: nn.Module, card: Card) -> None:
         """Write an adapted copy of step 2's result beside it."""
@@ -195,7 +195,7 @@ class RunFolder:
 
     def keep_curves(self, stage: str, curves: Curves) -> None:
         """Write a stage's curves beside the other stages'."""
-        checkpoints.write_json(self._curves, self.curves() | {stage: curves})
+        whole_files.write_json(self._curves, self.curves() | {stage: curves})
 
     def curves(self) -> dict[str, Curves]:
         """Curves by stage; empty before the first stage has ended."""
@@ -203,7 +203,7 @@ class RunFolder:
 
     def keep_results(self, results: dict[str, Any]) -> None:
         """Write what came out."""
-        checkpoints.write_json(self._results, results)
+        whole_files.write_json(self._results, results)
 
     def results(self) -> dict[str, Any]:
         """What came out.

@@ -4,11 +4,8 @@ One file, written aside and moved into place, so that a half-written one never b
 """
 
 import hashlib
-import json
-import os
-import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -16,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from shared.errors import InvalidCheckpoint
+from shared.whole_files import write_atomically
 
 _HEADER = "mekd"
 AnyCard = TypeVar("AnyCard", bound=BaseModel)
@@ -111,51 +109,3 @@ def restore(model: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise InvalidCheckpoint(f"{path} does not fit the architecture that it names: {first}") from None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write aside, flush to disk, move into place; what killed writers of `path` left aside is swept away."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def remove(path: Path) -> None:
-    """Remove `path`, where it is there, and what killed writers of it left aside."""
-    path.unlink(missing_ok=True)
-    _sweep(path)
-
-
-def left_aside(path: Path) -> list[Path]:
-    """Halves of `path` beside it, in a folder that exists, whose writers were killed before they moved them."""
-    aside = re.compile(rf"\.{re.escape(path.name)}\.([1-9][0-9]{{0,6}})")
-    found = [(file, aside.fullmatch(file.name)) for file in path.parent.iterdir()]
-    return [file for file, match in found if match and not _runs(int(match[1]))]
-
-
-def _sweep(path: Path) -> None:
-    for left in left_aside(path):
-        left.unlink(missing_ok=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        pass
-    return True
-
-
-def write_json(path: Path, document: Any) -> None:
-    """Write a JSON document in one step, readable by people."""
-    write_atomically(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from shared.checkpoints import write_atomically
 from shared.errors import InvalidCheckpoint, RunMismatch
+from shared.whole_files import write_atomically
 
 
 class Stateful(Protocol):

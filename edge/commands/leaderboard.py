@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from edge.commands import completion
-from edge.commands.options import OUTPUT, SOURCE, Json, Quiet, prepare_torch, show
+from edge.commands.options import OUTPUT, SOURCE, Json, Quiet, show
 
 
 def leaderboard(
@@ -43,7 +43,6 @@ def leaderboard(
 
     Example: mekd-edge leaderboard --rows runs/sweep/rows.jsonl --against kd --out runs/sweep
     """
-    prepare_torch()
     from edge.leaderboard.writing import write_leaderboard
 
     written = write_leaderboard(rows, out, against)

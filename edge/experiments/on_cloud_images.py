@@ -18,7 +18,7 @@ from edge.distillation import predict
 from edge.run_folder import RunFolder
 from edge.sweep.results import Rows
 from shared import command_line, datasets, metrics
-from shared.checkpoints import write_atomically
+from shared.whole_files import write_atomically
 
 OF_TEST_IMAGES = ("accuracy", "teacher_accuracy", "fidelity", "kl_nats", "calibration_error")
 

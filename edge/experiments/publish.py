@@ -22,8 +22,8 @@ from edge.leaderboard.rows import Row, rows_and_documents
 from edge.sweep.grid import Cell, Sweep, cells, config_of, read_sweep
 from edge.sweep.results import done
 from shared import command_line
-from shared.checkpoints import write_atomically
 from shared.errors import InvalidConfig
+from shared.whole_files import write_atomically
 
 MOST_COMPARED = 8
 """Methods; of more, and where `BASELINE` is none of them, the table by budgets is shown."""

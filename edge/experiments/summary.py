@@ -22,8 +22,8 @@ from edge.leaderboard.curves import mean
 from edge.leaderboard.rows import Row, read_rows
 from edge.report.charts import COLOURS, INK, STYLE
 from shared import command_line
-from shared.checkpoints import write_atomically
 from shared.errors import InvalidConfig
+from shared.whole_files import write_atomically
 
 METHODS = (
     ("lq", "o", "lq: MEKD for few queries"),

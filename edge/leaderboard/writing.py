@@ -7,7 +7,7 @@ from edge.leaderboard.boards import boards
 from edge.leaderboard.exports import as_csv, as_tex
 from edge.leaderboard.page import page
 from edge.leaderboard.rows import read_rows
-from shared.checkpoints import write_atomically
+from shared.whole_files import write_atomically
 
 
 def write_leaderboard(files: Sequence[Path], out: Path, against: str | None = None) -> dict[str, Path]:

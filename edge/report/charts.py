@@ -7,7 +7,7 @@ takes the colour of the page's text.
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -17,7 +17,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from edge.training import Curves
+if TYPE_CHECKING:
+    from edge.training import Curves
 
 SMOOTHED_POINTS = 200
 LABELLED_CLASSES = 20
@@ -48,7 +49,7 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 """By name, (x, y) points."""
 
 
-def curves(by_name: Curves, names: Sequence[str], ylabel: str, alt: str, *, shares: bool = False) -> Markup:
+def curves(by_name: "Curves", names: Sequence[str], ylabel: str, alt: str, *, shares: bool = False) -> Markup:
     """Curves over a stage's steps; long ones as the mean of `SMOOTHED_POINTS` pieces."""
     smooth = {}
     for name in names:

@@ -18,7 +18,7 @@ from edge.run_folder import RunFolder
 from edge.transfer_set.journal import Journal
 from edge.transfer_set.run_pairs import run_pairs
 from edge.transfer_set.stored_pairs import StoredPairs
-from shared.checkpoints import write_atomically
+from shared.whole_files import write_atomically
 
 REAL_IMAGES_READ = 512
 """Enough to find every class among them."""

@@ -16,8 +16,8 @@ from edge.config import Config
 from edge.methods import method_of
 from edge.sweep.grid import Cell
 from edge.transfer_set.lock import exclusive_lock
-from shared.checkpoints import write_atomically
 from shared.errors import InvalidCheckpoint, InvalidConfig
+from shared.whole_files import write_atomically
 
 NESTED = ("queries_by_stage", "config", "software", "hardware")
 """Columns that Parquet holds as JSON strings: their fields differ from row to row."""

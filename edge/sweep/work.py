@@ -23,7 +23,7 @@ from edge.sweep.jobs import Job
 from edge.sweep.measuring import ask_about_tests, check_teacher_of, measured
 from edge.sweep.place import Cloud, Place
 from edge.training import Watcher
-from shared import checkpoints, datasets
+from shared import datasets, whole_files
 from shared.errors import BudgetTooSmall
 from shared.protocol import ModelMetadata
 
@@ -33,7 +33,7 @@ def make_generator(place: Place, name: str, config: Config) -> None:
     folder = place.generator(name)
     state = folder.state[deprivatization.STAGE]
     if folder.generator.exists():
-        checkpoints.remove(state)  # a kill may have come between the two
+        whole_files.remove(state)  # a kill may have come between the two
         return
     local = _local(place, config)
     folder.claim(config)
@@ -106,7 +106,7 @@ def _ask(place: Place, job: Job, folder: RunFolder, teacher: TeacherClient, stop
         made = place.generator(job.generator).generator.read_bytes()
         folder.check(job.config)
         folder.claim(job.config)
-        checkpoints.write_atomically(folder.generator, made)
+        whole_files.write_atomically(folder.generator, made)
     run(job.config, teacher, folder.path, place.data_root, Watcher(should_stop=stop), place.link)
 
 

@@ -19,7 +19,7 @@ from pydantic import NonNegativeInt
 
 from edge.transfer_set.journal import digests
 from edge.transfer_set.stored_pairs import Kind, StoredPairs
-from shared import checkpoints
+from shared import checkpoints, whole_files
 from shared.errors import InvalidCheckpoint, RunMismatch
 from shared.protocol import LABEL, PROBABILITIES
 
@@ -56,7 +56,7 @@ def save(path: Path, pairs: StoredPairs) -> None:
     content = checkpoints.packed(tensors, card)
     if path.exists() and path.read_bytes() != content:
         raise RunMismatch(f"{path} is there already and holds something else. Choose another --to.")
-    checkpoints.write_atomically(path, content)
+    whole_files.write_atomically(path, content)
 
 
 def load(path: Path) -> StoredPairs:

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from shared.checkpoints import write_atomically
 from shared.datasets import pen_strokes
 from shared.datasets.files import BROKEN, DEFAULT_ROOT, read_from
 from shared.datasets.parts import Dataset, Images, Labelled, divided
 from shared.datasets.svhn import read_mat
+from shared.whole_files import write_atomically
 
 SIZE = 32
 SCALE = 2

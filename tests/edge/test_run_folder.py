@@ -13,7 +13,7 @@ from edge.distillation import predict
 from edge.gan import Generator
 from edge.official.networks import OfficialGenerator
 from edge.run_folder import RunFolder
-from shared import architectures, checkpoints
+from shared import architectures, checkpoints, whole_files
 from shared.checkpoints import Card
 from shared.errors import InvalidCheckpoint, MekdError, RunMismatch
 from tests.edge.small import K, small_config
@@ -133,7 +133,7 @@ def test_a_generator_of_any_kind_and_width_comes_back_and_its_state_goes(
 ) -> None:
     generator = kind(K, (1, 8, 8), width).eval()
     for state in folder.state.values():
-        checkpoints.write_atomically(state, b"state")
+        whole_files.write_atomically(state, b"state")
     folder.keep_generator(generator, CARD)
     z_NK = torch.randn(5, K)
     assert torch.equal(folder.load_generator()(z_NK), generator(z_NK))
@@ -142,7 +142,7 @@ def test_a_generator_of_any_kind_and_width_comes_back_and_its_state_goes(
 
 def test_a_student_comes_back_with_its_card_and_its_state_goes(folder: RunFolder) -> None:
     model = student().eval()
-    checkpoints.write_atomically(folder.state["distillation"], b"state")
+    whole_files.write_atomically(folder.state["distillation"], b"state")
     folder.keep_student(model, "resnet8", CARD | {"facts": {"held_out_agreement": 0.5}})
     card, loaded = folder.load_student()
     assert (card.role, card.architecture, card.facts) == ("student", "resnet8", {"held_out_agreement": 0.5})

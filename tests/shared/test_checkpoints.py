@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -117,39 +114,3 @@ def test_weights_that_do_not_fit_are_refused(path: Path) -> None:
     for other in (nn.Linear(2, 3), nn.Linear(2, 2, bias=False), nn.Conv2d(1, 1, 1)):
         with pytest.raises(InvalidCheckpoint, match=f"{path} does not fit"):
             checkpoints.restore(other, tensors, path)
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    checkpoints.write_atomically(path, b"old")
-    with pytest.raises(TypeError):
-        checkpoints.write_atomically(path, "no bytes")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="JSON"):
-        checkpoints.write_json(path, {"loss": float("nan")})
-    assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["file"]
-
-
-def test_what_killed_writers_left_aside_is_never_read_and_goes_with_the_next_write(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        pass
-    dead, alive = tmp_path / f".file.{ended.pid}", tmp_path / f".file.{os.getppid()}"
-    others = [tmp_path / name for name in (f".file.json.{ended.pid}", ".file.backup", f"file.{ended.pid}")]
-    for aside in (dead, alive, *others):
-        aside.write_bytes(b"half")
-    assert checkpoints.left_aside(path) == [dead]
-    checkpoints.write_atomically(path, b"whole")
-    assert path.read_bytes() == b"whole"
-    assert {*tmp_path.iterdir()} == {path, alive, *others}
-    dead.write_bytes(b"half")
-    checkpoints.remove(path)
-    checkpoints.remove(path)
-    assert {*tmp_path.iterdir()} == {alive, *others}
-
-
-def test_json_is_written_for_people_into_folders_made_on_the_way(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "folder" / "file.json"
-    checkpoints.write_json(path, {"a": [1, 2.5, None]})
-    assert json.loads(path.read_text()) == {"a": [1, 2.5, None]}
-    assert path.read_text().startswith('{\n  "a"') and path.read_text().endswith("\n")
-    assert [file.name for file in path.parent.iterdir()] == ["file.json"]
