@@ -13,6 +13,8 @@ than those that it asked about, and may ask about one in every round.
 Shapes: N real images, M candidate pairs, C channels, H height, W width.
 """
 
+import itertools
+
 import numpy as np
 import torch
 from torch import nn
@@ -33,7 +35,8 @@ CANDIDATES = 5
 
 def sizes(queries: int, images: int) -> list[int]:
     """Questions about real images, of which there are `images`, and of the rounds after it."""
-    real = min(images, max(2, -(-queries // 2)))
+    half = next(real for real in itertools.count(max(2, -(-queries // 2))) if most(real) >= queries)
+    real = min(images, half)  # of 4 questions 3 are: two images make one pair alone
     return [real, *evenly(queries - real, ROUNDS)]
 
 

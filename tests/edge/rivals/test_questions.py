@@ -176,10 +176,11 @@ def test_rounds_are_as_equal_as_can_be_and_never_empty(queries: int) -> None:
     sizes = evenly(queries, 4)
     assert sum(sizes) == queries and min(sizes) >= 1 and max(sizes) - min(sizes) <= 1 and len(sizes) <= 4
     assert sum(am.sizes(queries, 40)) == queries == sum(dafl_proxy.sizes(queries))
+    assert queries <= am.most(am.sizes(queries, 40)[0]), "there are as many pairs as are asked about"
 
 
 @pytest.mark.parametrize("name", ["am", "dafl-proxy", "db3kd"])
-@pytest.mark.parametrize("budget", [2, 3, 5])
+@pytest.mark.parametrize("budget", [2, 3, 4, 5])
 def test_the_smallest_budgets_are_enough(name: str, budget: int, tmp_path: Path) -> None:
     config = PRESETS[name](small_config(budget=budget, response=response(name)))
     results = run(config, teacher_for(name), tmp_path / "run")
