@@ -35,8 +35,9 @@ CANDIDATES = 5
 
 def sizes(queries: int, images: int) -> list[int]:
     """Questions about real images, of which there are `images`, and of the rounds after it."""
-    half = next(real for real in itertools.count(max(2, -(-queries // 2))) if most(real) >= queries)
-    real = min(images, half)  # of 4 questions 3 are: two images make one pair alone
+    half = -(-queries // 2)
+    enough = next(real for real in itertools.count(half) if most(real) >= queries)  # of 2 and 4 it is more
+    real = min(images, enough)
     return [real, *evenly(queries - real, ROUNDS)]
 
 
