@@ -51,12 +51,13 @@ def train(
     from rich.progress import Progress
 
     from server import train_teacher
+    from server.teacher_recipe import recipe_of
     from shared import checkpoints, datasets
 
     compute.keep_freed_memory()
     compute.use_threads()
     dataset = datasets.load(data, data_root)
-    epochs = epochs or train_teacher.default_epochs(dataset)
+    epochs = epochs or recipe_of(dataset).epochs
     state = out.with_name(f"{out.name}.unfinished")
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task(f"{architecture} on {data}", total=train_teacher.steps_of(dataset, epochs))

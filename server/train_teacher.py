@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from server.teacher_recipe import MOMENTUM, peak_learning_rate, recipe_of
 from shared import architectures, compute, metrics, pixels, training_state
 from shared.datasets import Dataset, Labelled
 from shared.errors import Stopped
@@ -23,43 +24,13 @@ from shared.recorded import Recorded
 from shared.seeding import rng, seed_initial_weights
 from shared.training_state import Progress, Stateful
 
-# Chosen for digits on a held-out quarter of the cloud's part, three seeds each.
-BATCH = 64
-PEAK_LEARNING_RATE = 0.1
-MOMENTUM = 0.9
-WEIGHT_DECAY = 2e-3
-IMAGES_SEEN = 36_000
-FEWEST_EPOCHS, MOST_EPOCHS = 3, 40
-
-# Decay as benchmarks of distillation have it on CIFAR (Tian et al., ICLR 2020); CutMix and how long it takes, as
-# CutMix's paper has them there; batches that a GPU takes little longer over than over 64.
-PHOTOGRAPHS = ("cifar10", "cifar100", "tiny-imagenet", "imagenet")
-PHOTOGRAPHS_BATCH = 256
-PHOTOGRAPHS_WEIGHT_DECAY = 5e-4
-PHOTOGRAPHS_EPOCHS = 300
-MIXED_SHARE = 0.5
-"""Of the batches of photographs: the probability that CutMix mixes one."""
-
-# Tian et al. give these two a fifth of the others' rate. Digits, on a held-out quarter of the cloud's part, 8 epochs,
-# mean of three seeds: mobilenetv2 25 % against 18 %, shufflenetv1 63 % against 35 %. mobilenetv1 is not among them:
-# 34 % against 53 %.
-LIGHT = ("mobilenetv2", "shufflenetv1")
-LIGHT_LEARNING_RATE = 0.02
-
 EVALUATION_BATCH = 512
 SAVE_EVERY_SECONDS = 30.0
 
 
-def default_epochs(dataset: Dataset) -> int:
-    """As many as show the model about `IMAGES_SEEN` images, within bounds; photographs need far more."""
-    if dataset.name in PHOTOGRAPHS:
-        return PHOTOGRAPHS_EPOCHS
-    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, IMAGES_SEEN // len(dataset.cloud.images)))
-
-
 def steps_of(dataset: Dataset, epochs: int) -> int:
     """Batches of a whole training."""
-    return epochs * _batches(dataset)
+    return epochs * max(1, len(dataset.cloud.images) // recipe_of(dataset).batch)
 
 
 def train(
@@ -96,11 +67,11 @@ def train(
     model.to(device, memory_format=form)  # type: ignore[call-overload]
     images_NCHW = torch.from_numpy(dataset.cloud.images)
     labels_N = torch.from_numpy(dataset.cloud.labels)
-    size, batches = _batch(dataset), _batches(dataset)
-    mixed = mixing(dataset)
-    decay = PHOTOGRAPHS_WEIGHT_DECAY if dataset.name in PHOTOGRAPHS else WEIGHT_DECAY
-    rate = LIGHT_LEARNING_RATE if architecture in LIGHT else PEAK_LEARNING_RATE
-    optimizer = torch.optim.SGD(model.parameters(), rate, momentum=MOMENTUM, weight_decay=decay, nesterov=True)
+    recipe, batches, mixed = recipe_of(dataset), steps_of(dataset, 1), mixing(dataset)
+    rate = peak_learning_rate(architecture)
+    optimizer = torch.optim.SGD(
+        model.parameters(), rate, momentum=MOMENTUM, weight_decay=recipe.weight_decay, nesterov=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=epochs * batches)
     parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     training = f"{architecture} on {dataset.name}, {epochs} epochs, seed {seed}"
@@ -110,7 +81,7 @@ def train(
     try:
         for epoch in range(done // batches, epochs):
             random = rng(seed, "teacher", epoch)
-            order_N = torch.randperm(len(images_NCHW), generator=random)[: batches * size]
+            order_N = torch.randperm(len(images_NCHW), generator=random)[: batches * recipe.batch]
             for step, index_B in enumerate(order_N.chunk(batches), epoch * batches):
                 x_BCHW = pixels.to_float(images_NCHW[index_B].to(device))  # as bytes: a quarter of the way
                 x_BCHW = dataset.augmentation(x_BCHW, random)  # also draws what was drawn before `done`
@@ -144,12 +115,13 @@ Mixing = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor
 
 
 def mixing(dataset: Dataset) -> Mixing:
-    """What becomes of a batch: of photographs every second one, as torch's global generator has it, is mixed."""
-    if dataset.name not in PHOTOGRAPHS:
+    """What becomes of a batch: the recipe's share of them, as torch's global generator has it, is mixed."""
+    share = recipe_of(dataset).mixed_share
+    if share == 0:
         return lambda images_BCHW, label_B: (images_BCHW, label_B)
     from shared.vision import transforms  # takes a second, which digits do without
 
-    cut_mix: Mixing = transforms.RandomApply([transforms.CutMix(num_classes=dataset.classes)], MIXED_SHARE)
+    cut_mix: Mixing = transforms.RandomApply([transforms.CutMix(num_classes=dataset.classes)], share)
     return cut_mix
 
 
@@ -160,11 +132,3 @@ def test_accuracy(model: torch.nn.Module, test: Labelled) -> float:
     batches = torch.split(torch.from_numpy(test.images), EVALUATION_BATCH)
     logits_NK = torch.cat([model(pixels.to_float(x_BCHW).to(device)).cpu() for x_BCHW in batches])
     return metrics.accuracy(logits_NK, torch.from_numpy(test.labels))
-
-
-def _batch(dataset: Dataset) -> int:
-    return PHOTOGRAPHS_BATCH if dataset.name in PHOTOGRAPHS else BATCH
-
-
-def _batches(dataset: Dataset) -> int:
-    return max(1, len(dataset.cloud.images) // _batch(dataset))

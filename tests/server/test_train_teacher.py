@@ -174,13 +174,3 @@ def test_a_training_that_was_killed_goes_on_with_the_same_command(tmp_path: Path
         assert "Teacher written to" in result.output
     assert out.read_bytes() == undisturbed.read_bytes()
     assert sorted(tmp_path.iterdir()) == [out, undisturbed]
-
-
-@pytest.mark.parametrize(
-    ("name", "images", "epochs"), [("x", 897, 40), ("x", 54_000, 3), ("x", 2_000, 18), ("cifar10", 45_000, 300)]
-)
-def test_the_default_number_of_epochs_follows_the_dataset(
-    digits: Dataset, name: str, images: int, epochs: int
-) -> None:
-    cloud = Labelled(np.zeros((images, 1, 1, 1), np.uint8), np.zeros(images, np.int64))
-    assert train_teacher.default_epochs(replace(digits, name=name, cloud=cloud)) == epochs
