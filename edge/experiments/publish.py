@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.experiments.paired import budgets_table, check_comparable, table
-from edge.experiments.summary import summarise
+from edge.experiments.summary import summarise, teacher
 from edge.experiments.tables import ROOT, with_table
 from edge.leaderboard.rows import Row, rows_and_documents
 from edge.sweep.grid import Cell, Sweep, cells, config_of, read_sweep
@@ -40,7 +40,9 @@ def publish(
     page = experiments / "README.md"
     results, grid = experiments / "results" / f"{name}.jsonl", read_sweep(experiments / f"{name}.toml", {})
     lines = merged(results, rows, grid)
-    text = with_table(page.read_text(), name, lines_of_table([Row.model_validate_json(line) for line in lines]))
+    merged_rows = [Row.model_validate_json(line) for line in lines]
+    teacher(merged_rows)  # the summary, written last, would refuse several
+    text = with_table(page.read_text(), name, lines_of_table(merged_rows))
     write_atomically(results, "".join(line + "\n" for line in lines).encode())
     write_atomically(page, text.encode())
     summarise(root)

@@ -62,6 +62,10 @@ def test_new_rows_replace_those_of_their_cells_and_failed_ones_stay_out(tmp_path
     page = (results.parent / "README.md").read_text()
     assert page.startswith("before\n\n<!-- table of some -->\n\n| response") and page.endswith("-->\n\nafter\n")
     assert (tmp_path / "README.md").read_text().count("\n| MNIST |") == 2, "the summary is written, too"
+    (other := tmp_path / "other.jsonl").write_text(json.dumps(first | {"teacher_accuracy": 0.25}))
+    with pytest.raises(InvalidConfig, match=r"one accuracy of the teacher; these have \[0.25, "):
+        publish([other], "some", tmp_path)
+    assert json.loads((results / "some.jsonl").read_text().splitlines()[0]) == new[0], "nothing is half written"
     (results.parent / "some.toml").rename(results.parent / "other.toml")
     with pytest.raises(InvalidConfig, match="no table of other"):
         publish([rows], "other", tmp_path)
