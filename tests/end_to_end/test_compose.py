@@ -79,7 +79,7 @@ class Machine:
             assert process.returncode == 0
         finally:
             process.kill()
-            process.communicate()
+            sys.stdout.write("".join(process.communicate()))  # pytest shows it where a test fails
 
     def _started(self, name: str) -> Forked:
         (program,) = json.loads(image(side_of(name))["ENTRYPOINT"])
