@@ -15,6 +15,7 @@ import typer.main
 import edge.cli
 import server.cli
 from edge.experiments.adaptation import adaptation
+from edge.experiments.least_recall import least_recall
 from edge.experiments.on_cloud_images import on_cloud_images
 from edge.experiments.paired import paired
 from edge.experiments.publish import publish
@@ -38,6 +39,7 @@ PROGRAMS = {
     "mekd-edge": typer.main.get_command(edge.cli.app),
     "mekd-server": typer.main.get_command(server.cli.app),
     "python -m edge.experiments.adaptation": alone(adaptation),
+    "python -m edge.experiments.least_recall": alone(least_recall),
     "python -m edge.experiments.on_cloud_images": alone(on_cloud_images),
     "python -m edge.experiments.paired": alone(paired),
     "python -m edge.experiments.publish": alone(publish),

@@ -1,4 +1,4 @@
-"""The released code's algorithm, fault for fault, so that what each correction is worth can be measured.
+"""The released code's algorithm, fault for fault, so that what is corrected here can be measured against it.
 
 Published with the paper as github.com/HAIV-Lab/MEKD; written anew here. What it does otherwise than the paper, and
 otherwise than `edge.deprivatization` and `edge.distillation`:
