@@ -160,6 +160,7 @@ class Alignment:
 
     def step(self, done: int) -> dict[str, float]:
         """One update of the student; now and then a look at the held-out answers."""
+        seeding.seed_dropout(self.seed, STAGE, done)
         rng, B = seeding.rng(self.seed, STAGE, done), self.config.batch
         pick_B = torch.randint(len(self.images_NCHW), (B,), generator=rng).to(self.device)
         x_BCHW = self.augmentation(pixels.to_float(self.images_NCHW[pick_B]), rng)

@@ -136,7 +136,8 @@ def replay(
         )
     generator = _checked_generator(source, config)
     augmentation = _augmentation(source, config)
-    architectures.build(config.student, channels=pairs.kind.image_shape[0], classes=pairs.kind.classes)
+    student = architectures.build(config.student, channels=pairs.kind.image_shape[0], classes=pairs.kind.classes)
+    architectures.check_size(student, config.student, pairs.kind.image_shape)
     if len(pairs) < FEWEST_PAIRS:
         raise InvalidConfig(f"{len(pairs)} stored pair is too few to learn from; use {FEWEST_PAIRS} or more.")
     content = source.generator.read_bytes() if source.generator else None

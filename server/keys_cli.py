@@ -20,6 +20,8 @@ from server.ledger.protocol import LARGEST_COUNT, Account, Client
 from shared.errors import InvalidConfig
 
 SECONDS_PER_DAY, SECONDS_PER_HOUR = 86_400, 3600
+MOST_DAYS = 36_500
+"""A hundred years; dates end with the year 9999."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 app = typer.Typer(help="Keys of those who may ask.", no_args_is_help=True)
@@ -42,7 +44,9 @@ def create(
     budget: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, help="Images that it may ask about in all.")],
     policy: Annotated[str, typer.Option(help=f"What it may see, one of the forms {', '.join(POLICIES)}.")] = "logits",
     images_per_minute: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, help="How fast it may ask.")] = 60_000,
-    expires_days: Annotated[float | None, typer.Option(min=0, help="Days until it expires; default: never.")] = None,
+    expires_days: Annotated[
+        float | None, typer.Option(min=0, max=MOST_DAYS, help="Days until it expires; default: never.")
+    ] = None,
     key_file: KeyFileOption = None,
     if_missing: Annotated[bool, typer.Option("--if-missing", help="Do nothing where the name is taken.")] = False,
     ledger: LedgerOption = DEFAULT_LEDGER,
@@ -87,7 +91,7 @@ def _keep(name: str, key_file: Path | None, if_missing: bool) -> None:
 def list_(ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     """List the keys' accounts; the keys themselves are not known any more."""
     table = Table("name", "budget", "spent", "remaining", "policy", "images/min", "state")
-    with open_ledger(ledger) as desk:
+    with open_ledger(ledger, create=False) as desk:
         for client in desk.clients():
             account = client.account
             counts = (account.budget, client.spent, client.remaining)
@@ -109,7 +113,7 @@ def top_up(
     ledger: LedgerOption = DEFAULT_LEDGER,
 ) -> None:
     """Raise a key's budget. Servers that run honour it from the next question on."""
-    with open_ledger(ledger) as desk:
+    with open_ledger(ledger, create=False) as desk:
         client = desk.top_up(name, add)
     console.print(
         f"Key '{name}': {client.account.budget} images, {client.spent} spent, {client.remaining} remaining."
@@ -125,10 +129,14 @@ def rotate(
 ) -> None:
     """Give a key a new secret; budget, spending and paid answers stay. It goes where `create` puts it."""
     key = new_key()
-    with open_ledger(ledger) as desk:
+    with open_ledger(ledger, create=False) as desk:
         desk.rotate(name, key_hash(key), time.time(), grace_hours * SECONDS_PER_HOUR)
     if key_file is not None:
-        write_key(key_file, key)
+        try:
+            write_key(key_file, key)
+        except OSError:
+            print(key)  # noqa: T201 - the old one has ended, and this one can be shown only now
+            raise
     console.print(f"Key '{name}' has a new secret; the old one works for {grace_hours:g} hours more.")
     _hand_out(key, key_file)
 
@@ -136,6 +144,6 @@ def rotate(
 @app.command()
 def revoke(name: NameArgument, ledger: LedgerOption = DEFAULT_LEDGER) -> None:
     """Refuse a key, with all its secrets, from now on. What it bought stays on record."""
-    with open_ledger(ledger) as desk:
+    with open_ledger(ledger, create=False) as desk:
         desk.revoke(name, time.time())
     console.print(f"Key '{name}' is revoked.")

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ForeignAnswer
-from shared.protocol import LABEL, ModelMetadata, Usage
+from shared.protocol import LABEL, PROBABILITIES, ModelMetadata, Usage
+
+ROUNDED = 1e-3
+"""How far rounding may take a probability out of [0, 1]; it is put back."""
 
 
 class Reply(NamedTuple):
@@ -43,7 +46,8 @@ def checked_values(values: NDArray[Any], output: str, rows: int) -> NDArray[Any]
     """A server's `values` as a `Reply` holds them, in native byte order and writable; labels may come as [N, 1].
 
     Raises:
-        ForeignAnswer: they are not one finite row, or one whole number, for each of `rows` images.
+        ForeignAnswer: they are not one finite row, or one class, for each of `rows` images; or probabilities that
+            are none, by more than `ROUNDED`.
     """
     found = f"{values.dtype} {list(values.shape)}"
     if output == LABEL and values.shape == (rows, 1):
@@ -55,4 +59,13 @@ def checked_values(values: NDArray[Any], output: str, rows: int) -> NDArray[Any]
         values = values.astype(np.int64 if output == LABEL else np.float32)
     if not np.isfinite(values).all():
         raise ForeignAnswer(f"The server answered '{output}' with values that are not finite numbers.")
+    if output == LABEL and (values < 0).any():
+        raise ForeignAnswer(f"The server answered '{output}' with class {values.min()}; the first class is 0.")
+    if output == PROBABILITIES:
+        if values.min() < -ROUNDED or values.max() > 1 + ROUNDED:
+            raise ForeignAnswer(
+                f"The server answered '{output}' with values from {values.min():g} to {values.max():g}, which are no "
+                "probabilities. If they are logits, name that output as such."
+            )
+        values = values.clip(0, 1)
     return values

@@ -34,12 +34,13 @@ def make_plan(config: Config, metadata: ModelMetadata, usage: Usage | None, loca
     """Plan a run.
 
     Raises:
-        InvalidConfig: the teacher takes other images or knows other classes, there is no such student, or the method
-            cannot use such responses or has too few images.
+        InvalidConfig: the teacher takes other images or knows other classes, there is no such student or it needs
+            larger images, or the method cannot use such responses or has too few images.
         OutputNotAllowed: the key does not show what `config.response` needs.
     """
-    # An unknown name has to be told now, not when the student is built and everything is paid.
-    architectures.build(config.student, channels=local.image_shape[0], classes=local.classes)
+    # An unknown name, or one for larger images, has to be told now, not when everything is paid.
+    student = architectures.build(config.student, channels=local.image_shape[0], classes=local.classes)
+    architectures.check_size(student, config.student, local.image_shape)
     check_response(config)
     check_images(config, local)
     return Plan(

@@ -63,12 +63,13 @@ def plan_sweep(sweep: Sweep, out: Path, data_root: Path | None) -> SweepPlan:
 
     Raises:
         UnknownDataset: no such dataset, or its files are not there.
-        InvalidConfig: as `edge.sweep.grid.sorted_out`; or no such student.
+        InvalidConfig: as `edge.sweep.grid.sorted_out`; or no such student, or one that needs larger images.
         RunMismatch: `out` holds a run of one of the cells with another config.
     """
     local = {name: named_images(name, data_root) for name in sweep.datasets}
-    for images, student in itertools.product(local.values(), sweep.students):
-        architectures.build(student, channels=images.image_shape[0], classes=images.classes)
+    for images, name in itertools.product(local.values(), sweep.students):
+        student = architectures.build(name, channels=images.image_shape[0], classes=images.classes)
+        architectures.check_size(student, name, images.image_shape)
     possible, refused = sorted_out(sweep, local)
     rows = Rows(out).read()
     made = {cell.name for cell, config in possible.items() if done(rows.get(cell.name), config)}

@@ -226,6 +226,7 @@ def test_the_config_of_a_file_is_the_recipe_of_its_dataset_at_its_size(file: Pat
         ({"budget": 101}, InvalidConfig, "Budget 101 asks for more than the 100 stored pairs"),
         ({"budget": 1}, InvalidConfig, "'budget'"),
         ({"student": "resnet9"}, InvalidConfig, "no architecture 'resnet9'"),
+        ({"student": "torchvision/alexnet"}, InvalidConfig, "alexnet cannot take images of 8x8 pixels"),
         ({"request": 7}, InvalidConfig, "'request' stays as it was"),
         ({"deprivatization": {"steps": 5}}, InvalidConfig, "'deprivatization' stays as it was"),
         ({"seeds": 5}, InvalidConfig, "'seeds'"),

@@ -146,6 +146,7 @@ def a_good_key(server: LiveServer) -> tuple[str, str]:
         ),
         (a_top1_key, {}, OutputNotAllowed, r"--response soft needs logits or probabilities.*sees only label"),
         (a_good_key, {"student": "resnet9"}, InvalidConfig, "no architecture 'resnet9'"),
+        (a_good_key, {"student": "torchvision/alexnet"}, InvalidConfig, "alexnet cannot take images of 8x8 pixels"),
         (a_good_key, {"dataset": "cats"}, UnknownDataset, "no dataset 'cats'"),
     ],
 )

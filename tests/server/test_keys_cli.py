@@ -91,6 +91,33 @@ def test_a_rotated_key_may_go_into_its_file(ledger: Path, tmp_path: Path) -> Non
     assert let_in(ledger, file.read_text().strip(), time.time()) is not None
 
 
+def test_a_rotated_key_whose_file_cannot_be_written_is_shown_because_the_old_one_has_ended(
+    ledger: Path, tmp_path: Path
+) -> None:
+    old = create(ledger)
+    (tmp_path / "file").touch()
+    arguments = ["keys", "rotate", "edge-1", "--key-file", tmp_path / "file" / "key", "--ledger", ledger]
+    result = runner.invoke(app, list(map(str, arguments)))
+    assert isinstance(result.exception, OSError)
+    assert let_in(ledger, old, time.time()) is None
+    assert let_in(ledger, result.stdout.strip(), time.time()) is not None
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["revoke", "edge-1"], ["rotate", "edge-1"], ["top-up", "edge-1", "--add", "1"]]
+)
+def test_a_ledger_that_is_not_there_is_said_and_not_made(ledger: Path, command: list[str]) -> None:
+    with pytest.raises(InvalidConfig, match="ledger"):
+        keys(ledger, *command)
+    assert not ledger.exists()
+
+
+def test_a_key_that_would_outlive_the_calendar_is_refused(ledger: Path) -> None:
+    arguments = ["keys", "create", "--name=e", "--budget=1", "--expires-days=3000000", "--ledger", str(ledger)]
+    assert runner.invoke(app, arguments).exit_code == 2
+    assert not ledger.exists()
+
+
 def test_a_revoked_key_is_let_in_with_none_of_its_secrets_and_cannot_be_rotated(ledger: Path) -> None:
     old = create(ledger)
     new = keys(ledger, "rotate", "edge-1", "--grace-hours", "2").stdout.strip()

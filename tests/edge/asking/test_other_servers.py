@@ -147,6 +147,34 @@ def test_doubles_beyond_single_precision_are_refused() -> None:
         teacher.ask(IMAGES, LOGITS, "a")
 
 
+def below_all_classes(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.full(len(images), -1)
+
+
+@pytest.mark.parametrize(
+    ("model", "answers", "meaning", "words"),
+    [
+        (below_all_classes, "INT64", LABEL, "class -1; the first class is 0"),
+        (TEACHER.logits, "FP32", PROBABILITIES, "no probabilities"),
+    ],
+)
+def test_answers_that_are_no_class_or_no_probability_are_refused(
+    model: Model, answers: str, meaning: str, words: str
+) -> None:
+    told = Dialect(answers=answers)
+    with met(model, told, output=f"fc7={meaning}") as (teacher, *_), pytest.raises(ForeignAnswer, match=words):
+        teacher.ask(IMAGES, meaning, "a")
+
+
+def test_probabilities_that_rounding_took_out_of_their_range_are_put_back() -> None:
+    def rounded(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return np.tile([1 + 1e-6, -1e-6, *[0.0] * 8], (len(images), 1))
+
+    with met(rounded, Dialect(), output=f"fc7={PROBABILITIES}") as (teacher, _, _):
+        values = teacher.ask(IMAGES, PROBABILITIES, "a").values
+    assert (values.min(), values.max()) == (0, 1)
+
+
 def zeros(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.zeros((len(images), 10), np.float32)
 

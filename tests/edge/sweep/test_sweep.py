@@ -139,8 +139,9 @@ def test_a_folder_of_another_config_is_refused_before_it_takes_down_every_cell(
     made(sweep_of(methods=["kd"]), tmp_path, live_server, key)
     with pytest.raises(RunMismatch, match=r"kd-soft-80-0 belongs to another config: distillation\.steps is 12 there"):
         plan_sweep(sweep_of(methods=["kd"], config=merge(CONFIG, {"distillation": {"steps": 13}})), tmp_path, None)
-    with pytest.raises(InvalidConfig, match="resnet9"):
-        plan_sweep(sweep_of(methods=["kd"], students=["resnet9"]), tmp_path, None)
+    for student in ("resnet9", "torchvision/alexnet"):  # unknown, and for larger images
+        with pytest.raises(InvalidConfig, match=student):
+            plan_sweep(sweep_of(methods=["kd"], students=[student]), tmp_path, None)
 
 
 def test_a_run_that_was_cut_short_gives_no_row_even_after_its_key_was_raised(
