@@ -23,7 +23,8 @@ def recalls(folder: RunFolder) -> list[float]:
     """Of every class, [0, 1], as the run's evaluation counted them; a class without a test image has none."""
     confusion_KK = np.array(folder.results()["evaluation"]["confusion"])  # row = label, column = student's class
     images_K = confusion_KK.sum(1)
-    return (confusion_KK.diagonal()[images_K > 0] / images_K[images_K > 0]).tolist()
+    recall_K: list[float] = (confusion_KK.diagonal()[images_K > 0] / images_K[images_K > 0]).tolist()
+    return recall_K
 
 
 def least_recall(sweep: Annotated[Path, typer.Argument(help="Folder of a sweep.")]) -> None:
