@@ -7,33 +7,45 @@ class that the generator never made, and that a student therefore has not learnt
 """
 
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
+import torch
 import typer
 
+from edge.distillation import predict
 from edge.experiments.tables import header, line
 from edge.run_folder import RunFolder
 from edge.sweep.results import Rows
-from shared import command_line
+from shared import command_line, datasets, metrics
 
 
-def recalls(folder: RunFolder) -> list[float]:
-    """Of every class, [0, 1], as the run's evaluation counted them; a class without a test image has none."""
-    confusion_KK = np.array(folder.results()["evaluation"]["confusion"])  # row = label, column = student's class
+def recalls(labels_N: torch.Tensor, predicted_N: torch.Tensor, classes: int) -> list[float]:
+    """Of every class, [0, 1]; a class without an image has none."""
+    confusion_KK = metrics.confusion(labels_N, predicted_N, classes)
     images_K = confusion_KK.sum(1)
-    recall_K: list[float] = (confusion_KK.diagonal()[images_K > 0] / images_K[images_K > 0]).tolist()
-    return recall_K
+    return [
+        right / images
+        for right, images in zip(confusion_KK.diag().tolist(), images_K.tolist(), strict=True)
+        if images
+    ]
 
 
-def least_recall(sweep: Annotated[Path, typer.Argument(help="Folder of a sweep.")]) -> None:
+def least_recall(
+    sweep: Annotated[Path, typer.Argument(help="Folder of a sweep.")],
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the datasets that live in files.")] = None,
+) -> None:
     """Print a Markdown table: for each response, number of queries and method, the least recall and whose it is."""
+    test_of = cache(lambda dataset: datasets.load(dataset, data_root).test)
     found: dict[tuple[str, int, str], list[tuple[float, int]]] = defaultdict(list)
     for name, row in Rows(sweep).read().items():
         if row["status"] == "ok":
-            cell = row["response"], row["budget"], row["method"]
-            found[cell].append((100 * min(recalls(RunFolder(sweep / name))), row["seed"]))
+            test = test_of(row["dataset"])
+            card, student = RunFolder(sweep / name).load_student()
+            predicted_N = predict(student, test.images).argmax(1)
+            least = min(recalls(torch.from_numpy(test.labels), predicted_N, card.classes))
+            found[row["response"], row["budget"], row["method"]].append((100 * least, row["seed"]))
     lines = header(["response, queries", "method", "students", "least recall of a class", "at seed"])
     for (response, budget, method), students in sorted(found.items()):
         least, seed = min(students)

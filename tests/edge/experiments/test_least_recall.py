@@ -2,36 +2,28 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from edge.experiments.least_recall import least_recall
+from edge.experiments.least_recall import least_recall, recalls
+from tests.edge.experiments.saying import student_that_says
 from tests.edge.experiments.test_results import RESULTS
 
-ALL_KNOWN = [[4, 0, 0], [1, 3, 0], [0, 0, 5]]
-ONE_MISSED = [[4, 0, 0], [0, 4, 0], [2, 3, 0]]
-WITHOUT_IMAGES_OF_ONE = [[4, 0, 0], [0, 0, 0], [0, 1, 9]]
+
+def test_the_recall_of_a_class_is_the_share_of_its_images_and_a_class_without_any_has_none() -> None:
+    labels, predicted = torch.tensor([0, 0, 0, 0, 2, 2]), torch.tensor([0, 0, 0, 2, 2, 1])
+    assert recalls(labels, predicted, classes=4) == [0.75, 0.5]
 
 
-def test_the_least_known_class_of_every_method_is_told_with_the_seed_that_missed_it(
+def test_a_student_that_knows_one_class_is_found_in_its_sweep(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (file,) = (path for path in RESULTS if path.stem == "digits-2000")
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    soft = {(row["method"], row["seed"]): row for row in rows if row["response"] == "soft"}
-    confusions = {
-        ("lq", 0): ALL_KNOWN,
-        ("lq", 1): ONE_MISSED,
-        ("pool", 0): ALL_KNOWN,
-        ("pool", 1): WITHOUT_IMAGES_OF_ONE,
-    }
-    failed = soft["pool", 2] | {"status": "failed", "accuracy": None}
-    made = [soft[cell] for cell in confusions]
+    made = [row for row in rows if row["response"] == "soft" and row["seed"] == 1]
+    failed = next(row for row in rows if row["response"] == "top1") | {"status": "failed", "accuracy": None}
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*made, failed]))
-    for (method, seed), confusion in confusions.items():
-        folder = tmp_path / f"digits/resnet8/{method}-soft-2000-{seed}"
-        folder.mkdir(parents=True)
-        (folder / "results.json").write_text(json.dumps({"evaluation": {"confusion": confusion}}))
+    for row in made:
+        student_that_says(tmp_path / f"digits/resnet8/{row['method']}-soft-2000-1/student.safetensors", 3)
     least_recall(tmp_path)
-    assert capsys.readouterr().out.splitlines()[2:] == [
-        "| soft, 2,000 | lq | 2 | 0.00 | 1 |",
-        "| soft, 2,000 | pool | 2 | 75.00 | 0 |",
-    ]
+    told = capsys.readouterr().out.splitlines()[2:]
+    assert told == ["| soft, 2,000 | lq | 1 | 0.00 | 1 |", "| soft, 2,000 | pool | 1 | 0.00 | 1 |"]

@@ -2,28 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from edge.experiments.on_cloud_images import on_cloud_images
 from edge.experiments.paired import table
 from edge.leaderboard.rows import read_rows
-from shared import architectures, checkpoints
+from tests.edge.experiments.saying import student_that_says
 from tests.edge.experiments.test_results import RESULTS
-from tests.edge.small import K, whole_digits
-
-
-def student_that_says(path: Path, label: int) -> None:
-    model = architectures.build("resnet8", channels=1, classes=K)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-        *_, bias = model.parameters()
-        bias[label] = 1.0
-    card = checkpoints.Card(
-        role="student", architecture="resnet8", dataset="digits", image_shape=(1, 8, 8), classes=K, seed=0
-    )
-    path.parent.mkdir(parents=True)
-    checkpoints.save(path, model, card)
+from tests.edge.small import whole_digits
 
 
 def test_students_are_judged_by_the_cloud_s_images_and_nothing_of_the_test_images_is_left(tmp_path: Path) -> None:
