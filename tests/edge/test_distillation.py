@@ -204,22 +204,13 @@ def test_a_stopped_run_ends_as_the_undisturbed_one(
     config = small_config(**changes)
     student, curves = distill(pool(), generator, config, classes=K, augmentation=Augmentation(1))
     seen: list[int] = []
+    kept = tmp_path / "state"
     watcher = Watcher(
         should_stop=lambda: len(seen) >= steps, on_step=lambda stage, done, total, values: seen.append(done)
     )
     with pytest.raises(Stopped, match=f"Stopped in {STAGE} at step {steps} of 12"):
-        distill(
-            pool(),
-            generator,
-            config,
-            classes=K,
-            augmentation=Augmentation(1),
-            state=tmp_path / "state",
-            watcher=watcher,
-        )
-    resumed, resumed_curves = distill(
-        pool(), generator, config, classes=K, augmentation=Augmentation(1), state=tmp_path / "state"
-    )
+        distill(pool(), generator, config, classes=K, augmentation=Augmentation(1), state=kept, watcher=watcher)
+    resumed, resumed_curves = distill(pool(), generator, config, classes=K, augmentation=Augmentation(1), state=kept)
     assert equal(state(resumed), state(student)) and resumed_curves == curves
 
 
